@@ -1,0 +1,110 @@
+"""Where the data lies, which device and precision to compute in, and how settings state ranges."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a setting may take, for ``Annotated``: read by the CLI, the widgets and the checks.
+
+    Example:
+        >>> from typing import Annotated
+        >>> Alpha = Annotated[float, Range(0, 1, "how much of the style")]
+        >>> Range(0, 1).check("alpha", 0.5)
+        0.5
+    """
+
+    low: float
+    high: float
+    meaning: str = ""
+    log: bool = False  # a weight that spans decades: its slider moves in powers of ten
+
+    def check(self, name: str, value: float) -> float:
+        """Return ``value``, or raise ValueError naming the argument, what it got and what it takes."""
+        if not self.low <= value <= self.high:  # NaN fails both comparisons, so it is refused too
+            raise ValueError(f"{name} is {value!r}; it must lie in [{self.low:g}, {self.high:g}]")
+        return value
+
+
+def data_dir() -> Path:
+    """Return the folder of what ships: ``data/`` of a clone, ``nstlib/data/`` of a wheel.
+
+    Example:
+        >>> (data_dir() / "styles").is_dir()
+        True
+    """
+    package = Path(__file__).resolve().parent
+    inside = package / "data"
+    return inside if inside.is_dir() else package.parent / "data"
+
+
+def weights_dirs() -> list[Path]:
+    """Return the folders searched for the user's own weights: those named in ``NSTLIB_WEIGHTS``."""
+    value = os.environ.get("NSTLIB_WEIGHTS", "")
+    return [Path(part).expanduser() for part in value.split(os.pathsep) if part]
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the device to compute on; ``"auto"`` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ValueError: the device does not exist on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device is {device!r}; it takes 'auto', 'cpu', 'cuda' or 'mps'") from error
+    found = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not found.get(chosen.type, False):
+        here = ", ".join(name for name, present in found.items() if present)
+        raise ValueError(f"device is {device!r}, which this machine lacks; it has: {here}")
+    return chosen
+
+
+@functools.cache
+def has_fast_bfloat16(device_type: str = "cpu") -> bool:
+    """Say whether bfloat16 products are faster than float32 ones on this device.
+
+    Processors with bfloat16 dot products (AVX-512 BF16) or tiles (AMX) compute a VGG two to three
+    times faster in bfloat16; others emulate it and are slower than float32.
+    """
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device_type != "cpu":
+        return False
+    # torch names these probes with an underscore, and offers no public ones.
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in probes)
+
+
+def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the dtype that convolutions and products run in; ``"auto"`` is the faster one here.
+
+    Raises:
+        ValueError: ``precision`` is not one of its three names.
+    """
+    if precision == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device.type) else torch.float32
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(
+            f"precision is {precision!r}; it takes 'auto', 'float32' or 'bfloat16'"
+        )
+    return torch.float32 if precision == "float32" else torch.bfloat16

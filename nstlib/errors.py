@@ -1,0 +1,19 @@
+"""What can go wrong with a user's files. A wrong *value* raises ValueError or TypeError instead."""
+
+from __future__ import annotations
+
+
+class NstError(Exception):
+    """The base of the errors below: ``except nstlib.NstError`` catches any bad file."""
+
+
+class ImageError(NstError):
+    """A picture cannot be read or written; the message names the file and the reason."""
+
+
+class VideoError(NstError):
+    """A clip cannot be read or written; the message names the file and the reason."""
+
+
+class WeightsError(NstError):
+    """Weights are missing, damaged or of another model; the message names both ways out."""
