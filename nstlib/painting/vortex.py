@@ -1,0 +1,202 @@
+"""Vortex: a post-impressionist night, every stroke laid along the wind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from nstlib.painting.brush import Canvas, brush_on, trace
+from nstlib.painting.canvas import (
+    FIELD,
+    SUPERSAMPLE,
+    Array,
+    Mask,
+    Noise,
+    blur,
+    enlarge,
+    finish,
+    generator,
+    look_up,
+    pixel_centres,
+    smoothstep,
+)
+from nstlib.painting.palettes import Palette
+
+
+def vortex(
+    size: int = 512,
+    seed: int = 0,
+    palette: str | Sequence[str] = "night",
+    *,
+    stars: int = 9,
+    swirl: float = 1.0,
+    strokes: float = 1.0,
+    broken: float = 1.0,
+) -> Tensor:
+    """Paint a turning sky over hills, in strokes that follow the wind around each star.
+
+    Args:
+        size: side in pixels.
+        seed: another seed is another night.
+        palette: a name in PALETTES or hex colours.
+        stars: how many stars turn the sky, 0 … 24.
+        swirl: how strongly they turn it, 0 … 3.
+        strokes: length and width of the strokes, 0.5 … 2.
+        broken: how much neighbouring strokes differ in colour, 0 … 3.
+
+    Returns:
+        The picture, (1, 3, size, size), float32 in [0, 1].
+
+    Example:
+        >>> tuple(vortex(size=64, seed=1).shape)
+        (1, 3, 64, 64)
+    """
+    rng = generator("vortex", seed)
+    colors = Palette(palette)
+    flow, tone, ground = _night(rng, stars, swirl)
+    ramp = colors.at(enlarge(tone, size * SUPERSAMPLE))
+    canvas = Canvas.primed(0.8 * ramp)
+    hue = Noise.make(rng, 9).grid(FIELD)
+
+    # From broad to fine: (how many, length, width, how far a stroke's tone strays).
+    layers = ((2600, 0.105, 0.0150, 0.06), (5200, 0.070, 0.0095, 0.09), (5200, 0.048, 0.0064, 0.12))
+    for index, (count, length, width, stray) in enumerate(layers):
+        count = int(count / strokes**2)
+        x, y = rng.random((2, count)).astype(np.float32) * 1.04 - 0.02
+        lengths = length * strokes * rng.uniform(0.55, 1.0, count).astype(np.float32)
+        widths = width * strokes * rng.uniform(0.7, 1.0, count).astype(np.float32)
+        path_x, path_y = trace(x, y, flow, lengths)
+        own = look_up(tone, x, y) + 0.02 * look_up(hue, x, y)
+        own += stray * broken * rng.standard_normal(count).astype(np.float32)
+        # A few strokes jump to the other end of the palette: the sparkle of broken colour.
+        jumps = rng.random(count) < 0.05 * broken
+        own = np.where(jumps, own + 0.32 * np.sign(0.5 - own), own)
+        # Dark ground keeps its dark: land and trees are drawn in the lower half of the palette.
+        own = np.where(look_up(ground, x, y) > 0.5, np.minimum(own, 0.72), own)
+        paint = 0.35 * colors.at(own) + 0.65 * colors.nearest(own)
+        # Light strokes go on last in each layer, as thick touches.
+        order = np.argsort(own + 0.25 * rng.standard_normal(count), kind="stable")
+        brush_on(
+            canvas,
+            path_x[order],
+            path_y[order],
+            widths[order],
+            paint[order].astype(np.float32),
+            rng,
+            bristles=9 if index == 0 else 6,
+            thickness=(0.8, 1.0, 1.1)[index],
+        )
+    return finish(canvas.lit(0.22))
+
+
+def _night(
+    rng: np.random.Generator, stars: int, swirl: float
+) -> tuple[Array, Array, Array]:
+    """Compose flow (F, F, 2), tone (F, F) and where the ground is (F, F)."""
+    x, y = pixel_centres(FIELD)
+    # The horizon: two ranges of hills.
+    slope = rng.uniform(-0.12, 0.12)
+    base = rng.uniform(0.70, 0.80)
+    phase = rng.uniform(0, 6.28, 4)
+    far = base + slope * (x - 0.5) + 0.035 * np.sin(7 * x + phase[0]) + 0.018 * np.sin(17 * x + phase[1])
+    near = base + 0.11 - slope * (x - 0.5) + 0.03 * np.sin(6 * x + phase[2]) + 0.01 * np.sin(23 * x + phase[3])
+
+    # The wind: a wavy breeze, two great eddies that roll into each other, and a ring at each star.
+    breeze = 0.55 * Noise.make(rng, 3).grid(FIELD)
+    flow_x, flow_y = np.cos(breeze), np.sin(breeze)
+    tone = 0.30 + 0.05 * Noise.make(rng, 4, octaves=2).grid(FIELD)
+    turn = rng.choice([-1.0, 1.0])
+    middle = (rng.uniform(0.38, 0.60), rng.uniform(0.30, 0.44))
+    tilt = rng.uniform(-0.5, 0.5)
+    eddies = [
+        (middle[0] - 0.12 * np.cos(tilt), middle[1] - 0.12 * np.sin(tilt), 0.17, turn),
+        (middle[0] + 0.13 * np.cos(tilt), middle[1] + 0.13 * np.sin(tilt), 0.13, -turn),
+    ]
+    for cx, cy, radius, sign in eddies:
+        dx, dy = x - cx, y - cy
+        r = np.hypot(dx, dy) + 1e-4
+        pull = 4.5 * swirl * np.exp(-((r / radius) ** 2))
+        inward = 0.28  # paths spiral in: a closed ring would look like a target
+        flow_x += pull * (-sign * dy - inward * dx) / r
+        flow_y += pull * (sign * dx - inward * dy) / r
+        arms = np.cos(2.0 * np.arctan2(dy, dx) * sign + 38.0 * r)
+        tone += 0.20 * np.exp(-((r / (1.15 * radius)) ** 2)) * (0.55 + arms)
+    centres = _scatter(rng, stars, eddies)
+    for index, (cx, cy) in enumerate(centres):
+        # The first star is the moon.
+        radius = 0.115 if index == 0 else float(rng.uniform(0.045, 0.08))
+        sign = rng.choice([-1.0, 1.0])
+        dx, dy = x - cx, y - cy
+        r = np.hypot(dx, dy) + 1e-4
+        pull = 6.0 * swirl * np.exp(-((r / (1.2 * radius)) ** 2))
+        flow_x += pull * (-sign * dy) / r
+        flow_y += pull * (sign * dx) / r
+        halo = np.exp(-((r / radius) ** 2)) * (0.75 + 0.25 * np.cos(r / radius * 9.0))
+        core = smoothstep(0.42 * radius, 0.28 * radius, r.astype(np.float32))
+        tone = np.maximum(tone + 0.50 * halo, core * 0.97)
+
+    # Streaks: noise smeared along the flow, so that bands of light run with the wind.
+    norm = np.hypot(flow_x, flow_y) + 1e-6
+    flow = np.stack([flow_x / norm, flow_y / norm], -1).astype(np.float32)
+    tone = tone + 0.13 * _smear(Noise.make(rng, 26).grid(FIELD), flow)
+
+    # Ground: strokes follow the hills, lit from the sky; then the cypress in front of it all.
+    sky = y < far
+    for line, low, high in ((far, 0.20, 0.42), (near, 0.06, 0.26)):
+        below = y > line
+        bend = np.gradient(line, axis=1) * FIELD
+        furrow = 0.5 + 0.5 * np.sin((y - line) * 130 + 3 * np.sin(9 * x + phase[0]))
+        depth = np.exp(-(y - line).clip(0) * 9)
+        tone = np.where(below, low + (high - low) * (0.45 * furrow + 0.55 * depth), tone)
+        angle = np.arctan(bend) + 0.25 * np.sin(11 * x + 14 * y)
+        flow = np.where(below[..., None], np.stack([np.cos(angle), np.sin(angle)], -1), flow)
+    trees = _cypress(rng, x, y)
+    lean = -np.pi / 2 + 0.35 * np.sin(30 * y + 9 * x)
+    flow = np.where(trees[..., None], np.stack([np.cos(lean), np.sin(lean)], -1), flow)
+    flame = 0.5 + 0.5 * np.sin(95 * x + 9 * np.sin(13 * y))
+    tone = np.where(trees, 0.03 + 0.20 * flame**2, tone)
+    ground = (~sky | trees).astype(np.float32)
+    smooth = blur(flow.astype(np.float32), 0.004)
+    return smooth, np.clip(tone, 0, 1).astype(np.float32), ground
+
+
+def _scatter(
+    rng: np.random.Generator, stars: int, eddies: list[tuple[float, float, float, float]]
+) -> list[tuple[float, float]]:
+    """Place stars in the sky, each far from those before and from the eddies' hearts."""
+    corner = (0.86, 0.16) if rng.random() < 0.5 else (0.14, 0.16)
+    placed = [corner] if stars else []
+    while len(placed) < stars:
+        tries = rng.random((40, 2)) * (0.96, 0.62) + (0.02, 0.03)
+        others = np.array([*placed, *((e[0], e[1]) for e in eddies)])
+        gaps = np.linalg.norm(tries[:, None] - others[None], axis=2).min(1)
+        best = tries[np.argmax(gaps)]
+        placed.append((float(best[0]), float(best[1])))
+    return placed
+
+
+def _smear(field: Array, flow: Array, steps: int = 16) -> Array:
+    """Average a field along the flow (line integral convolution), then restore unit deviation."""
+    x, y = pixel_centres(FIELD)
+    total = field.copy()
+    for sign in (-1.0, 1.0):
+        px, py = x, y
+        for _ in range(steps):
+            dx, dy = look_up(flow[..., 0], px, py), look_up(flow[..., 1], px, py)
+            px, py = px + sign * dx / 170, py + sign * dy / 170
+            total += look_up(field, px, py)
+    return (total / (total.std() + 1e-6)).astype(np.float32)
+
+
+def _cypress(rng: np.random.Generator, x: Array, y: Array) -> Mask:
+    """Draw the silhouette of one or two cypresses at the side away from the moon."""
+    trees = np.zeros(x.shape, bool)
+    foot = rng.uniform(0.12, 0.26) if rng.random() < 0.5 else rng.uniform(0.74, 0.88)
+    for shift, top, half in ((0.0, rng.uniform(0.12, 0.3), 0.075), (0.09, rng.uniform(0.45, 0.6), 0.05)):
+        height = np.clip((y - top) / (1.0 - top), 0, 1)
+        sway = 0.018 * np.sin(9 * y + foot * 20) + 0.01 * np.sin(31 * y)
+        width = half * height**0.75 * (1 + 0.16 * np.sin(47 * y + 5 * shift))
+        trees |= (np.abs(x - foot - shift - sway) < width) & (y > top)
+    return trees
