@@ -1,0 +1,415 @@
+"""Encoders: an image in, named feature maps out.
+
+Every method of the course looks at pictures through the convolutions of a VGG. This file holds one
+class for them, and the ways to fill it: ``"slim"``, ours, always there; ``"vgg19"``, the
+original, where its weights are found; and random weights, for tests and for showing that training
+matters.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nstlib import config
+from nstlib.errors import WeightsError
+
+Pooling = Literal["max", "avg"]
+Padding = Literal["zeros", "reflect", "replicate"]
+
+VGG19_WIDTHS = (64, 128, 256, 512, 512)
+SLIM_WIDTHS = (32, 64, 128)  # half of VGG-19's first three blocks
+DEPTHS = (2, 2, 4, 4, 4)  # convolutions in each block of a VGG-19
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# sha256 of conv1_1's float32 weights in the original Caffe release (BGR and 0–255 folded in), which
+# tells it from torchvision's own training: the two differ in scale, so absolute loss weights that
+# suit one do not suit the other.
+_CAFFE_CONV1_1 = "9ec991774a2c5268d99d6ef0fe1101fdd8ff556eada71b501ed5d4cb224120aa"
+_TORCHVISION_FILE = "vgg19-dcbb9e9d.pth"
+
+
+class Encoder(nn.Module):
+    """A frozen VGG that returns the feature maps asked for, by name.
+
+    Maps are called ``conv{block}_{i}`` (before the ReLU) and ``relu{block}_{i}`` (after it). The
+    image is normalised in here and nowhere else. Nothing deeper than the deepest tap is computed,
+    and no map is altered after it was handed out: the ReLUs are not in place.
+
+    Args:
+        widths: channels of each block.
+        depths: convolutions of each block.
+        pooling: what halves the maps between blocks; Gatys et al. found ``"avg"`` smoother.
+        padding: how the first convolution pads the picture; ``"replicate"`` avoids the dark frame
+            that zeros suggest to the network. The others pad with zeros, as they were trained.
+        name, weights: what the encoder is, and which set of weights it carries.
+
+    Example:
+        >>> encoder = random_encoder("slim")
+        >>> maps = encoder(torch.zeros(1, 3, 64, 48), taps=("relu1_1", "conv3_1"))
+        >>> {tap: tuple(features.shape) for tap, features in maps.items()}
+        {'relu1_1': (1, 32, 64, 48), 'conv3_1': (1, 128, 16, 12)}
+
+    Reference:
+        Simonyan & Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition,
+        2015.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        depths: Sequence[int] = DEPTHS,
+        *,
+        pooling: Pooling = "max",
+        padding: Padding = "zeros",
+        name: str = "vgg",
+        weights: str = "random",
+    ) -> None:
+        super().__init__()
+        if pooling not in ("max", "avg"):
+            raise ValueError(f"pooling is {pooling!r}; it takes 'max' or 'avg'")
+        if padding not in ("zeros", "reflect", "replicate"):
+            raise ValueError(f"padding is {padding!r}; it takes 'zeros', 'reflect' or 'replicate'")
+        self.name, self.weights, self.pooling = name, weights, pooling
+        self.widths, self.depths = tuple(widths), tuple(depths[: len(widths)])
+        self.convs = nn.ModuleDict()
+        channels = 3
+        for layer, block in conv_names(self.depths):
+            width = self.widths[block - 1]
+            mode = padding if layer == "conv1_1" else "zeros"
+            self.convs[layer] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=mode)
+            channels = width
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        # Channels last is how processors and tensor cores like to convolve: no layout copies.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The names of the maps that can be asked for, from shallow to deep."""
+        return tuple(tap for layer in self.convs for tap in (layer, _relu(layer)))
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """The number of channels of each tap."""
+        return {tap: self.widths[_block(tap) - 1] for tap in self.taps}
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """How many pixels of the picture one step in each tap's map covers."""
+        return {tap: 2 ** (_block(tap) - 1) for tap in self.taps}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the convolutions compute in, and what the maps come in."""
+        return next(self.parameters()).dtype
+
+    def forward(self, image: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+        """Return the maps named in ``taps``, each ``(N, C, H/stride, W/stride)``, in that order.
+
+        Args:
+            image: ``(N, 3, H, W)`` in [0, 1].
+            taps: names from :attr:`taps`.
+
+        Raises:
+            ValueError: a tap that the encoder lacks, or an image of another shape or too small.
+            TypeError: an image that is no floating-point tensor.
+        """
+        self._check(image, taps)
+        wanted, maps = set(taps), {}
+        normalised = (image - self.mean) / self.std
+        features = normalised.to(self.dtype, memory_format=torch.channels_last)
+        for layer, conv in self.convs.items():
+            if layer.endswith("_1") and layer != "conv1_1":
+                features = self._pool(features)
+            features = maps[layer] = conv(features)
+            if wanted <= maps.keys():
+                break
+            features = maps[_relu(layer)] = F.relu(features)
+            if wanted <= maps.keys():
+                break
+        return {tap: maps[tap] for tap in taps}
+
+    def in_dtype(self, dtype: torch.dtype) -> Self:
+        """Return this encoder computing in ``dtype``: itself, or a copy."""
+        return self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode: an encoder is an instrument, not something that is trained here."""
+        return super().train(False)
+
+    def _pool(self, features: Tensor) -> Tensor:
+        pool = F.max_pool2d if self.pooling == "max" else F.avg_pool2d
+        return pool(features, kernel_size=2)
+
+    def _check(self, image: Tensor, taps: Sequence[str]) -> None:
+        check_taps(self, taps)
+        if not isinstance(image, Tensor) or not image.is_floating_point():
+            found = image.dtype if isinstance(image, Tensor) else type(image).__name__
+            raise TypeError(f"image is {found}; it must be a floating-point tensor in [0, 1]")
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ValueError(f"image has shape {tuple(image.shape)}; it must be (N, 3, H, W)")
+        stride = max((self.strides[tap] for tap in taps), default=1)
+        if min(image.shape[2:]) < stride:
+            raise ValueError(
+                f"image is {image.shape[2]}×{image.shape[3]} px; "
+                f"{max(taps, key=self.strides.__getitem__)} needs at least {stride} px a side"
+            )
+
+
+def check_taps(encoder: Encoder, taps: Sequence[str], argument: str = "taps") -> None:
+    """Raise ValueError unless ``encoder`` has every tap, naming those it has.
+
+    Example:
+        >>> check_taps(random_encoder("slim"), ["relu4_1"])
+        Traceback (most recent call last):
+        ...
+        ValueError: taps asks for relu4_1, which encoder 'slim' (random weights) lacks; it has \
+conv1_1 … relu3_4 (conv1_1–conv1_2, conv2_1–conv2_2, conv3_1–conv3_4, and a relu after each)
+    """
+    if isinstance(taps, str):
+        raise TypeError(f"{argument} is the string {taps!r}; it must be a sequence of names")
+    missing = [tap for tap in taps if tap not in encoder.taps]
+    if missing:
+        blocks = ", ".join(f"conv{b}_1–conv{b}_{n}" for b, n in enumerate(encoder.depths, start=1))
+        raise ValueError(
+            f"{argument} asks for {', '.join(missing)}, which encoder {encoder.name!r} "
+            f"({encoder.weights} weights) lacks; it has {encoder.taps[0]} … {encoder.taps[-1]} "
+            f"({blocks}, and a relu after each)"
+        )
+
+
+def conv_names(depths: Sequence[int] = DEPTHS) -> Iterator[tuple[str, int]]:
+    """Yield the name of each convolution, and its block, from shallow to deep.
+
+    Example:
+        >>> list(conv_names([2, 1]))
+        [('conv1_1', 1), ('conv1_2', 1), ('conv2_1', 2)]
+    """
+    for block, depth in enumerate(depths, start=1):
+        for i in range(1, depth + 1):
+            yield f"conv{block}_{i}", block
+
+
+def torchvision_indices() -> dict[str, int]:
+    """Return where each convolution stands in torchvision's ``vgg19().features``.
+
+    Its list counts convolutions, ReLUs and pools alike, which is why bare integers go wrong:
+    index 21 is conv4_2, and index 25, often taken for it, is conv4_4.
+
+    Example:
+        >>> torchvision_indices()["conv4_2"], torchvision_indices()["conv4_4"]
+        (21, 25)
+    """
+    # A convolution and its ReLU take two places, and the pool after each finished block one more.
+    return {
+        layer: 2 * position + (block - 1)
+        for position, (layer, block) in enumerate(conv_names(DEPTHS))
+    }
+
+
+def load_encoder(
+    name: str = "slim",
+    *,
+    weights: str | Path | None = None,
+    pooling: Pooling = "max",
+    padding: Padding = "zeros",
+    device: str | torch.device = "cpu",
+) -> Encoder:
+    """Return the encoder ``name``, frozen, in float32.
+
+    Args:
+        name: ``"slim"`` ships with the package: blocks 1 to 3 at half the width of VGG-19, distilled
+            from it. ``"vgg19"`` is the original: its file is looked for in ``NSTLIB_WEIGHTS``, then
+            in torch hub's cache, else downloaded once (548 MB) and checked. A file with the first
+            blocks only gives an encoder with fewer taps.
+        weights: a file to load instead of those.
+        pooling, padding: see :class:`Encoder`.
+        device: where it computes.
+
+    Raises:
+        ValueError: an unknown name.
+        WeightsError: no file and no network, or a file that does not hold these weights.
+
+    Example:
+        >>> encoder = load_encoder("slim")
+        >>> encoder.channels["relu3_1"], encoder.strides["relu3_1"], encoder.weights
+        (128, 4, 'distilled from VGG-19')
+    """
+    path = Path(weights) if weights is not None else None
+    if name == "slim":
+        encoder = _load_slim(path or config.data_dir() / "weights" / "slim.safetensors", pooling, padding)
+    elif name == "vgg19":
+        encoder = _load_vgg19(path or find_vgg19_weights() or _download_vgg19(), pooling, padding)
+    else:
+        raise ValueError(f"name is {name!r}; it takes 'slim' or 'vgg19'")
+    return encoder.to(config.pick_device(device))
+
+
+def random_encoder(
+    name: str = "slim", seed: int = 0, *, pooling: Pooling = "max", padding: Padding = "zeros"
+) -> Encoder:
+    """Return an encoder of the named shape with random weights: the control in every comparison.
+
+    The weights keep the scale of the maps from layer to layer (He initialisation), so what it lacks
+    is training, not numerical health.
+
+    Example:
+        >>> random_encoder("vgg19").taps[-1]
+        'relu5_4'
+    """
+    shapes = {"slim": SLIM_WIDTHS, "vgg19": VGG19_WIDTHS}
+    if name not in shapes:
+        raise ValueError(f"name is {name!r}; it takes 'slim' or 'vgg19'")
+    encoder = Encoder(shapes[name], pooling=pooling, padding=padding, name=name)
+    generator = torch.Generator().manual_seed(seed)
+    for conv in encoder.convs.values():
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)  # type: ignore[arg-type]
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return encoder
+
+
+def find_vgg19_weights() -> Path | None:
+    """Return the file of VGG-19 weights on this machine, or None.
+
+    Looks in ``NSTLIB_WEIGHTS`` (a folder or a file, or several joined by the system's path
+    separator), then in torch hub's cache.
+    """
+    for place in config.weights_dirs():
+        candidates = [place] if place.is_file() else sorted(place.glob("vgg19*"))
+        for path in candidates:
+            if path.suffix in (".safetensors", ".pth") and path.name.startswith("vgg19"):
+                return path
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
+    return cached if cached.is_file() else None
+
+
+def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
+    state, metadata = _read(path)
+    try:
+        shape = json.loads(metadata["config"])
+        encoder = Encoder(
+            shape["widths"],
+            shape["depths"],
+            pooling=pooling,
+            padding=padding,
+            name="slim",
+            weights=shape["weights"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: holds no encoder of ours (no readable 'config')") from error
+    return _fill(encoder, state, path)
+
+
+def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
+    state, _ = _read(path)
+    present = {
+        layer: index
+        for layer, index in torchvision_indices().items()
+        if f"features.{index}.weight" in state
+    }
+    expected = [layer for layer, _ in conv_names()][: len(present)]
+    if not present or list(present) != expected:
+        raise WeightsError(
+            f"{path}: is no VGG-19: its convolutions are {', '.join(present) or 'none'}, where "
+            "conv1_1 and those after it, without a gap, are wanted under torchvision's names"
+        )
+    depths = [sum(_block(layer) == block for layer in present) for block in range(1, 6)]
+    depths = [depth for depth in depths if depth]
+    encoder = Encoder(
+        VGG19_WIDTHS[: len(depths)],
+        depths,
+        pooling=pooling,
+        padding=padding,
+        name="vgg19",
+        weights=_whose(state["features.0.weight"], path),
+    )
+    renamed = {
+        f"convs.{layer}.{part}": state[f"features.{index}.{part}"]
+        for layer, index in present.items()
+        for part in ("weight", "bias")
+        if f"features.{index}.{part}" in state
+    }
+    return _fill(encoder, renamed, path)
+
+
+def _whose(conv1_1: Tensor, path: Path) -> str:
+    """Tell the two sets of VGG-19 weights in use apart; never guess."""
+    digest = hashlib.sha256(conv1_1.float().contiguous().numpy().tobytes()).hexdigest()
+    if digest == _CAFFE_CONV1_1:
+        return "caffe"
+    return "torchvision" if path.name == _TORCHVISION_FILE else f"unknown ({path.name})"
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """Read a weights file without running anything in it."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            return load_file(path), metadata
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
+    except Exception as error:  # pickle.UnpicklingError and its kin: refused by weights_only
+        raise WeightsError(f"{path}: is no plain file of tensors ({error})") from error
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise WeightsError(f"{path}: holds no table of tensors by name")
+    return loaded, {}
+
+
+def _fill(encoder: Encoder, state: Mapping[str, Tensor], path: Path) -> Encoder:
+    try:
+        encoder.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not fit encoder {encoder.name!r}: {error}") from error
+    return encoder
+
+
+def _download_vgg19() -> Path:
+    """Fetch torchvision's VGG-19 into torch hub's cache, with progress and a checksum."""
+    from torchvision.models import VGG19_Weights
+
+    try:
+        VGG19_Weights.IMAGENET1K_V1.get_state_dict(
+            progress=True, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"VGG-19 is not on this machine and cannot be downloaded ({error}). Either put a "
+            f"vgg19*.pth or vgg19*.safetensors file into a folder and name the folder in the "
+            f"environment variable NSTLIB_WEIGHTS, or use the encoder that ships: 'slim'"
+        ) from error
+    return Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
+
+
+def _relu(layer: str) -> str:
+    return layer.replace("conv", "relu")
+
+
+def _block(tap: str) -> int:
+    match = re.fullmatch(r"(?:conv|relu)(\d+)_\d+", tap)
+    if match is None:
+        raise ValueError(f"tap is {tap!r}; taps are called like 'conv3_1' or 'relu3_1'")
+    return int(match.group(1))
