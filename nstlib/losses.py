@@ -1,0 +1,403 @@
+r"""The losses of neural style transfer: small modules that hold their target.
+
+The functions come first and are the lesson; the modules below them keep a target, computed once
+without a gradient, and compare with it.
+
+How a squared difference becomes a number is a convention, and papers and libraries differ by
+factors of up to a trillion. With C channels and a map of H × W positions, for one image:
+
+============ ============================== ======================== ===========================
+normalize    content map F                  Gram matrix G = F·Fᵀ     channel statistics (μ, σ)
+============ ============================== ======================== ===========================
+``"energy"`` Σ(F−F̂)² / ΣF̂²                  Σ(G−Ĝ)² / ΣĜ²            Σ(μ−μ̂)²+Σ(σ−σ̂)² / Σμ̂²+Σσ̂²
+``"chw"``    Σ(F−F̂)² / CHW                  of G/CHW, mean over C²   mean over C
+``"hw"``     Σ(F−F̂)² / HW                   of G/HW, mean over C²    sum over C
+``"sum"``    Σ(F−F̂)²                        of G/HW, sum over C²     sum over C
+============ ============================== ======================== ===========================
+
+``"energy"``, our default, is a relative error: 0 is a perfect match and 1 is what an all-zero map
+scores, on every encoder, layer and picture size, so that one set of weights serves them all. The
+hat marks the target. The others differ from each other by constants that the tests hold:
+``hw = C·chw`` for content, ``hw = C²·chw`` and ``sum = C²·hw`` for Gram matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from nstlib.encoders import Encoder
+
+Normalize = Literal["energy", "chw", "hw", "sum"]
+GramScale = Literal["hw", "chw", "sum"]
+
+# Keeps a relative error finite where the target is flat or black and has no energy at all. It is a
+# mean square, far below that of any picture's maps, so it changes no digit that matters.
+EPS = 1e-8
+
+
+# ------------------------------------------------------------------------------- pure functions
+
+
+def gram(features: Tensor, normalize: GramScale = "hw") -> Tensor:
+    r"""Return the Gram matrix of each image: how strongly each pair of channels fires together.
+
+    .. math:: G_{ij} = \frac1{s} \sum_p F_{ip} F_{jp}
+
+    The sum runs over all positions p, so the matrix knows *what* occurs together and not *where*.
+
+    Args:
+        features: ``(N, C, H, W)``.
+        normalize: the scale s: ``"hw"`` H·W, a mean over positions; ``"chw"`` C·H·W; ``"sum"`` 1.
+
+    Returns:
+        ``(N, C, C)`` in float32 at least, symmetric; images of a batch are never mixed. Half
+        precision is scaled before the product, where its sum would overflow after it.
+
+    Example:
+        >>> gram(torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]]), normalize="sum")
+        tensor([[[5., 2.],
+                 [2., 1.]]])
+
+    Reference:
+        Gatys, Ecker & Bethge, Image Style Transfer Using Convolutional Neural Networks, 2016, eq. 3.
+    """
+    _check_maps(features)
+    if normalize not in get_args(GramScale):
+        raise ValueError(f"normalize is {normalize!r}; a Gram matrix takes 'hw', 'chw' or 'sum'")
+    _, channels, height, width = features.shape
+    scale = {"sum": 1, "hw": height * width, "chw": channels * height * width}[normalize]
+    flat = features.flatten(2)  # (N, C, H·W)
+    if flat.dtype == torch.float16:  # sums over a picture pass 65504, half precision's largest
+        flat, scale = flat * scale**-0.5, 1  # √s in each factor is s in the product
+    product: Tensor = _SelfProduct.apply(flat)  # type: ignore[no-untyped-call]
+    return (product if product.dtype == torch.float64 else product.float()) / scale
+
+
+class _SelfProduct(torch.autograd.Function):
+    """F·Fᵀ with its own gradient: (D + Dᵀ)·F is one product where autograd would form two."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        """``(N, C, P)`` to ``(N, C, C)``."""
+        ctx.save_for_backward(flat)
+        # Image by image: a batched product of matrices this long and thin is twice as slow.
+        return torch.stack([one @ one.T for one in flat])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """``(N, C, C)`` to ``(N, C, P)``, in the layout of the maps: no copy before a convolution."""
+        (flat,), (gradient,) = ctx.saved_tensors, gradients
+        symmetric = (gradient + gradient.transpose(1, 2)).to(flat.dtype)
+        if flat.stride(1) == 1:  # channels last
+            return torch.stack([one.T @ s for one, s in zip(flat, symmetric)]).transpose(1, 2)
+        return torch.stack([s @ one for one, s in zip(flat, symmetric)])
+
+
+def mean_std(features: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
+    r"""Return the mean and the standard deviation of each channel over its positions.
+
+    .. math:: \mu_c = \frac1{HW}\sum_p F_{cp}, \qquad
+              \sigma_c = \sqrt{\frac1{HW}\sum_p (F_{cp} - \mu_c)^2 + \varepsilon}
+
+    The population variance, with ε inside the root: a map of one position gives √ε and no NaN, and
+    the gradient is finite where a channel is constant.
+
+    Args:
+        features: ``(N, C, H, W)``.
+
+    Returns:
+        Two tensors ``(N, C)``, in float32 at least.
+
+    Example:
+        >>> mean, std = mean_std(torch.tensor([[[[1.0, 3.0]]]]))
+        >>> mean.item(), std.item()
+        (2.0, 1.0)
+
+    Reference:
+        Huang & Belongie, Arbitrary Style Transfer in Real-time with AdaIN, 2017, eq. 5 and 6.
+    """
+    _check_maps(features)
+    flat = features.flatten(2)  # (N, C, H·W)
+    flat = flat if flat.dtype == torch.float64 else flat.float()
+    mean = flat.mean(dim=2)
+    variance = (flat - mean[..., None]).square().mean(dim=2)  # two passes: E[x²]−E[x]² cancels
+    return mean, (variance + eps).sqrt()
+
+
+def total_variation(image: Tensor, power: Literal[1, 2] = 1) -> Tensor:
+    r"""Return how much neighbouring pixels differ: the mean over rows plus the mean over columns.
+
+    .. math:: TV = \operatorname{mean}|x_{i+1,j} - x_{ij}|^p + \operatorname{mean}|x_{i,j+1} - x_{ij}|^p
+
+    With ``power=1`` an edge costs its height however steep it is, so that edges stay and noise
+    goes; with ``power=2`` a steep edge costs more than a ramp, so that everything is smoothed.
+
+    Args:
+        image: ``(N, C, H, W)``; a side of one pixel has no neighbours and adds 0.
+
+    Example:
+        >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).item()
+        1.0
+
+    Reference:
+        Rudin, Osher & Fatemi, Nonlinear Total Variation Based Noise Removal Algorithms, 1992.
+    """
+    _check_maps(image, "image")
+    if power not in (1, 2):
+        raise ValueError(f"power is {power!r}; it takes 1 (absolute) or 2 (squared)")
+    total = image.new_zeros(())
+    for axis in (2, 3):
+        if image.shape[axis] > 1:
+            step = image.diff(dim=axis)
+            total = total + (step.abs() if power == 1 else step.square()).mean()
+    return total
+
+
+# ------------------------------------------------------------------------- modules with a target
+
+
+class ContentLoss(nn.Module):
+    """How far feature maps are from those of the content, position by position.
+
+    Args:
+        features: the target's maps ``(N, C, H, W)``.
+        normalize: see the table at the top of this module.
+
+    Example:
+        >>> target = torch.ones(1, 2, 4, 4)
+        >>> ContentLoss(target)(target).item(), ContentLoss(target)(0 * target).item()
+        (0.0, 1.0)
+    """
+
+    target: Tensor
+
+    def __init__(self, features: Tensor, normalize: Normalize = "energy") -> None:
+        super().__init__()
+        _check_maps(features)
+        self.normalize = _checked(normalize)
+        self.register_buffer("target", features.detach())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the loss of ``features``, a mean over the batch.
+
+        Raises:
+            ValueError: the maps have another shape than the target's.
+        """
+        if features.shape[1:] != self.target.shape[1:]:
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}; "
+                f"the content's is {tuple(self.target.shape)}"
+            )
+        mean_square = F.mse_loss(features, self.target.expand_as(features)).float()
+        _, channels, height, width = self.target.shape
+        if self.normalize == "energy":
+            return mean_square / (self.target.float().square().mean() + EPS)
+        return mean_square * {"chw": 1, "hw": channels, "sum": channels * height * width}[self.normalize]
+
+
+class GramLoss(nn.Module):
+    """How far the Gram matrix of feature maps is from the style's: the style loss of one layer.
+
+    Several styles are mixed by their Gram matrices: the weighted mean of the losses to each and the
+    loss to the weighted mean differ by a constant only, so they pull alike.
+
+    Args:
+        features: the style's maps ``(1, C, H, W)``, or a sequence of them, of any sizes.
+        normalize: see the table at the top of this module.
+        weights: one for each style; divided by their sum. Equal without.
+
+    Example:
+        >>> style = torch.rand(1, 3, 8, 8)
+        >>> shuffled = style.flatten(2)[..., torch.randperm(64)].view(1, 3, 8, 8)
+        >>> GramLoss(style)(shuffled).item() < 1e-10
+        True
+    """
+
+    target: Tensor
+
+    def __init__(
+        self,
+        features: Tensor | Sequence[Tensor],
+        normalize: Normalize = "energy",
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalize = _checked(normalize)
+        styles = [features] if isinstance(features, Tensor) else list(features)
+        grams = torch.stack([gram(style.detach(), self._scale) for style in styles])
+        self.register_buffer("target", _mixed(grams, weights))
+
+    @property
+    def _scale(self) -> GramScale:
+        return "chw" if self.normalize == "chw" else "hw"
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the loss of ``features``, a mean over the batch.
+
+        Raises:
+            ValueError: the maps have another number of channels than the style's.
+        """
+        if features.shape[1] != self.target.shape[-1]:
+            raise ValueError(
+                f"features has {features.shape[1]} channels; the style's has {self.target.shape[-1]}"
+            )
+        found = gram(features, self._scale)
+        mean_square = F.mse_loss(found, self.target.expand_as(found))
+        if self.normalize == "energy":
+            return mean_square / (self.target.square().mean() + EPS)
+        return mean_square * (self.target.shape[-1] ** 2 if self.normalize == "sum" else 1)
+
+
+class StatisticsLoss(nn.Module):
+    """How far the channels' means and standard deviations are from the style's: AdaIN's style loss.
+
+    A mean is the first moment of a channel and a standard deviation comes from the second; what the
+    Gram matrix knows beyond them is how channels fire *together*.
+
+    Args:
+        features: the style's maps ``(1, C, H, W)``, or a sequence of them.
+        normalize: see the table at the top of this module.
+        weights: one for each style; divided by their sum. Equal without.
+
+    Example:
+        >>> style = torch.rand(1, 3, 8, 8)
+        >>> StatisticsLoss(style)(style.flip(3)).item() < 1e-10
+        True
+    """
+
+    target: Tensor
+
+    def __init__(
+        self,
+        features: Tensor | Sequence[Tensor],
+        normalize: Normalize = "energy",
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalize = _checked(normalize)
+        styles = [features] if isinstance(features, Tensor) else list(features)
+        statistics = torch.stack([torch.stack(mean_std(s.detach()), dim=1) for s in styles])
+        self.register_buffer("target", _mixed(statistics, weights))  # (1, 2, C): means, then stds
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the loss of ``features``, a mean over the batch.
+
+        Raises:
+            ValueError: the maps have another number of channels than the style's.
+        """
+        channels = self.target.shape[-1]
+        if features.shape[1] != channels:
+            raise ValueError(f"features has {features.shape[1]} channels; the style's has {channels}")
+        found = torch.stack(mean_std(features), dim=1)  # (N, 2, C)
+        squares = (found - self.target).square().sum(dim=(1, 2)).mean()
+        if self.normalize == "energy":
+            return squares / (self.target.square().sum() + EPS)
+        return squares / (channels if self.normalize == "chw" else 1)
+
+
+class TotalVariationLoss(nn.Module):
+    """:func:`total_variation` as a module; it has no target."""
+
+    def __init__(self, power: Literal[1, 2] = 1) -> None:
+        super().__init__()
+        self.power: Literal[1, 2] = power
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the total variation of ``image``."""
+        return total_variation(image, self.power)
+
+
+class PerceptualLoss(nn.Module):
+    """How different two pictures look to an encoder: the content loss over several layers.
+
+    Args:
+        encoder: whose eyes to look with.
+        image: the target picture ``(N, 3, H, W)``.
+        layers: a weight for each tap. Taps after a ReLU are the usual choice.
+        normalize: see the table at the top of this module.
+
+    Example:
+        >>> from nstlib.encoders import random_encoder
+        >>> image = torch.rand(1, 3, 32, 32)
+        >>> PerceptualLoss(random_encoder(), image)(image).item()
+        0.0
+
+    Reference:
+        Johnson, Alahi & Fei-Fei, Perceptual Losses for Real-Time Style Transfer, 2016.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        image: Tensor,
+        layers: Mapping[str, float] | None = None,
+        normalize: Normalize = "energy",
+    ) -> None:
+        super().__init__()
+        self.layers = dict(layers or {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0})
+        self.encoder = encoder
+        with torch.no_grad():
+            maps = encoder(image, list(self.layers))
+        self.losses = nn.ModuleDict(
+            {tap: ContentLoss(features, normalize) for tap, features in maps.items()}
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the weighted sum over the layers."""
+        maps = self.encoder(image, list(self.layers))
+        total = image.new_zeros(())
+        for tap, weight in self.layers.items():
+            total = total + weight * self.losses[tap](maps[tap])
+        return total
+
+
+# -------------------------------------------------------------------------------------- helpers
+
+
+def mixing_weights(weights: Sequence[float] | None, count: int) -> Tensor:
+    """Return ``count`` weights that sum to one.
+
+    Raises:
+        ValueError: another number of weights, a negative one, or none above zero.
+
+    Example:
+        >>> mixing_weights([1, 3], 2)
+        tensor([0.2500, 0.7500])
+    """
+    values = torch.ones(count) if weights is None else torch.tensor(list(weights)).float()
+    if len(values) != count:
+        raise ValueError(f"weights has {len(values)} values; there are {count} styles")
+    if not (values >= 0).all() or not 0 < values.sum() < float("inf"):
+        raise ValueError(f"weights is {values.tolist()}; none may be negative, one must be above 0")
+    return values / values.sum()
+
+
+def _mixed(targets: Tensor, weights: Sequence[float] | None) -> Tensor:
+    """Return the weighted mean over the first axis, one target a style."""
+    shares = mixing_weights(weights, len(targets)).to(targets)
+    mixed: Tensor = torch.tensordot(shares, targets, dims=1)
+    return mixed
+
+
+def _checked(normalize: Normalize) -> Normalize:
+    if normalize not in get_args(Normalize):
+        raise ValueError(
+            f"normalize is {normalize!r}; it takes {', '.join(map(repr, get_args(Normalize)))}"
+        )
+    return normalize
+
+
+def _check_maps(features: Tensor, argument: str = "features") -> None:
+    if not isinstance(features, Tensor) or not features.is_floating_point():
+        found = features.dtype if isinstance(features, Tensor) else type(features).__name__
+        raise TypeError(f"{argument} is {found}; it must be a floating-point tensor")
+    if features.ndim != 4 or features.numel() == 0:
+        raise ValueError(
+            f"{argument} has shape {tuple(features.shape)}; it must be (N, C, H, W), not empty"
+        )
