@@ -1,0 +1,75 @@
+# Every target sets up what it needs, in .venv, the first time that it runs.
+#   make lab                    open notebook 01 in JupyterLab
+#   make lab TORCH=cuda         auto (default), cpu or cuda: which build of PyTorch to install
+#   make lab PYTHON=python3.12  which Python to set up with
+
+PYTHON ?= python3
+TORCH ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready-$(TORCH)
+FIRST_NOTEBOOK = $(notdir $(firstword $(wildcard notebooks/01-*.ipynb)))
+HEADING = @printf '\n=== %s ===\n'
+# Jupyter refuses to run as root (in a container, say) unless told that this is meant.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab demo test render bench soak clean
+
+help:
+	@echo "make lab     open notebook 01 in JupyterLab"
+	@echo "make demo    stylise a photo and print where the picture lies"
+	@echo "make test    lint, types, unit tests, notebooks, browser tests"
+	@echo "make render  execute the notebooks in place"
+	@echo "make bench   measure how fast this machine stylises"
+	@echo "make soak    measure what takes too long for CI; writes data/benchmarks/"
+	@echo "make clean   remove .venv and everything that was generated"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt tools/set_up.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This course needs Python 3.11 or newer; '$(PYTHON)' is missing or older." >&2; \
+		echo "Install one (python.org), or name it: make $(or $(MAKECMDGOALS),lab) PYTHON=python3.12" >&2; \
+		exit 1; }
+	$(HEADING) "Set-up"
+	@rm -f $(VENV)/ready-*
+	@$(PYTHON) tools/set_up.py $(VENV) --torch $(TORCH)
+	@touch $@
+
+lab: $(READY)
+	$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) --notebook-dir=. \
+		--LabApp.default_url=/lab/tree/notebooks/$(FIRST_NOTEBOOK)
+
+demo: $(READY)
+	@$(BIN)/nst gatys astronaut vortex -o out/demo.png
+
+test: $(READY)
+	$(HEADING) "Lint"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(HEADING) "Types"
+	$(BIN)/mypy
+	$(HEADING) "Unit tests"
+	$(BIN)/pytest tests nstlib -m "not browser" --durations=10
+	$(HEADING) "Notebooks"
+	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks --durations=10
+	$(HEADING) "Browser tests"
+	$(BIN)/pytest tests/test_browser.py
+	$(HEADING) "All passed"
+
+render: $(READY)
+	@$(BIN)/python tools/render.py notebooks/*.ipynb
+
+bench: $(READY)
+	@$(BIN)/nst bench gatys
+
+soak: $(READY)
+	$(BIN)/nst evaluate encoder --out data/benchmarks
+	$(BIN)/nst bench gatys --out data/benchmarks
+
+clean:
+	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
