@@ -19,13 +19,13 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nstlib import config
 from nstlib.datasets import Crops
@@ -145,12 +145,13 @@ def distill(
 def prediction_loss(student: nn.Module, teacher: Encoder, image: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the mean over the taps of the relative squared error; 1 means that nothing is known."""
     with torch.no_grad():
-        targets = {tap: features.float() for tap, features in teacher(image, TAPS).items()}
+        targets = teacher(image, TAPS)
     with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
         predicted = student(image)
+    # Norms, summed in float32, of maps that stay in their own dtype: half of a step is reading maps.
+    norm = partial(torch.linalg.vector_norm, dtype=torch.float32)
     errors = [
-        F.mse_loss(predicted[tap].float(), targets[tap]) / targets[tap].square().mean()
-        for tap in TAPS
+        (norm(predicted[tap] - targets[tap]) / norm(targets[tap])).square() for tap in TAPS
     ]
     return torch.stack(errors).mean()
 
@@ -168,9 +169,9 @@ def save_encoder(encoder: Encoder, path: Path, recipe: Recipe, step: int) -> Non
         name: value.detach().float().contiguous().cpu()
         for name, value in encoder.state_dict().items()
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"config": json.dumps(shape), "format": "pt"})
-    os.replace(partial, path)
+    unfinished = path.with_name(path.name + ".partial")
+    save_file(tensors, unfinished, metadata={"config": json.dumps(shape), "format": "pt"})
+    os.replace(unfinished, path)
 
 
 def _save_checkpoint(
@@ -178,9 +179,9 @@ def _save_checkpoint(
 ) -> None:
     content = {name: part.state_dict() for name, part in state.items()}
     content |= {"recipe": asdict(recipe), "generator": generator.get_state(), "step": step}
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    unfinished = path.with_name(path.name + ".partial")
+    torch.save(content, unfinished)
+    os.replace(unfinished, path)
 
 
 def _resume(
