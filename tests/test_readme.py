@@ -80,8 +80,9 @@ def test_commands_parse(readme: str, root: Path) -> None:
     assert lines
     for line in lines:
         subcommand, *rest = shlex.split(line)[1:]
+        call = f"import sys; sys.argv = ['nst', {subcommand!r}, '--help']; nstlib.cli.main()"
         shown = subprocess.run(
-            [sys.executable, "-m", "nstlib.cli", subcommand, "--help"],
+            [sys.executable, "-c", f"import nstlib.cli; {call}"],
             capture_output=True,
             text=True,
             check=False,
