@@ -124,11 +124,11 @@ def load_image(
         pixels = _from_array(source, fill)
     elif isinstance(source, Image.Image):
         _refuse_bomb(name, source.size, max_pixels)
-        pixels = _to_rgb(name, _decoded(name, source), fill)
+        pixels = _to_rgb(name, source, fill)
     else:
         with _stream(name, source) as stream, _opened(name, stream) as picture:
             _refuse_bomb(name, picture.size, max_pixels)
-            pixels = _to_rgb(name, _decoded(name, picture), fill)
+            pixels = _to_rgb(name, picture, fill)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (H, W, 3) -> (1, 3, H, W)
     if crop:
         image = _centre_square(image)
@@ -167,9 +167,9 @@ def _name_of(source: object) -> str:
     if isinstance(source, (str, os.PathLike)):
         return f"'{os.fspath(source)}'"
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return f"the picture ({len(source)} bytes)"
+        return f"the file ({len(source)} bytes)"
     name = getattr(source, "filename", None) or getattr(source, "name", None)
-    return f"'{name}'" if isinstance(name, str) else "the picture"
+    return f"'{name}'" if isinstance(name, str) else "the picture's file"
 
 
 def _stream(name: str, source: Source) -> BinaryIO:
@@ -196,7 +196,7 @@ def _stream(name: str, source: Source) -> BinaryIO:
         )
     if stream.seek(0, os.SEEK_END) == 0:
         stream.close()
-        raise ImageError(f"{name} is empty: it holds 0 bytes")
+        raise ImageError(f"{name} is empty")
     return stream
 
 
@@ -206,8 +206,8 @@ def _reason(error: Exception) -> str:
         return "there is no such file or folder"
     if isinstance(error, IsADirectoryError):
         return "it is a folder, not a picture"
-    text = getattr(error, "strerror", None) or str(error)
-    return text[:1].lower() + text[1:]
+    said = str(getattr(error, "strerror", None) or error or type(error).__name__).strip()
+    return said.partition("\n")[0]
 
 
 _header_lock = threading.Lock()
@@ -260,33 +260,41 @@ def _decoded(name: str, picture: Image.Image) -> Image.Image:
 
 
 def _to_rgb(name: str, picture: Image.Image, fill: tuple[int, int, int]) -> Array:
-    """Return float32 (H, W, 3) of a decoded picture of any of Pillow's modes."""
+    """Return float32 (H, W, 3) of a picture of any of Pillow's modes."""
+    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})  # only a TIFF file has them
+    picture = _decoded(name, picture)
     if picture.mode in ("I", "F"):
         raise ImageError(
             f"{name} holds 32-bit or signed numbers that do not say which value is white; "
             "save it with 8 or 16 bits a channel"
         )
-    profile = _profile(picture)
-    if picture.mode.startswith("I;16"):
-        grey = _grey16(picture)
-        transparent = picture.info.get("transparency")
-        opaque = None if transparent is None else np.asarray(picture) != transparent
-        return _over(_profiled_grey(grey, profile), opaque, fill)
+    profile, info = _profile(picture), picture.info
+    is_grey = Image.getmodebase(picture.mode) == "L"
     alpha = None
-    grey_or_colour = Image.getmodebase(picture.mode)  # "L" or "RGB"
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        alpha = np.asarray(picture.getchannel("A")).astype(np.float32) / 255
-    if picture.mode not in ("CMYK", "LAB"):
-        picture = picture.convert("RGB").convert(grey_or_colour)
-    rgb = np.asarray(_to_srgb(picture, profile)).astype(np.float32) / 255
-    return _over(_without_gamma(rgb, picture.info), alpha, fill)
+    if picture.mode.startswith("I;16"):
+        grey = _grey16(picture, tags)
+        if "transparency" in info:
+            alpha = np.asarray(picture) != info["transparency"]
+        rgb = _grey_to_rgb(grey, profile)
+    else:
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            alpha = _levels(picture.getchannel("A"))
+        if is_grey:
+            rgb = _grey_to_rgb(_levels(picture.convert("RGB").convert("L")), profile)
+        else:
+            rgb = _levels(_to_srgb(picture, profile))
+    return _over(_without_gamma(rgb, info), alpha, fill)
 
 
-def _grey16(picture: Image.Image) -> Array:
+def _levels(picture: Image.Image) -> Array:
+    """Return 8-bit levels as float32 in [0, 1]."""
+    return np.asarray(picture).astype(np.float32) / 255
+
+
+def _grey16(picture: Image.Image, tags: Mapping[int, Any]) -> Array:
     """Return the 12- or 16-bit grey values of a picture as float32 (H, W) in [0, 1]."""
     values = np.asarray(picture).astype(np.float32)
-    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})  # only a TIFF file has them
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
     white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
     grey: Array = values / (2**bits - 1)
@@ -305,34 +313,41 @@ def _profile(picture: Image.Image) -> ImageCms.ImageCmsProfile | None:
 
 
 # The pixels that a profile of each colour space can speak of.
-_PROFILED = {"RGB ": ("RGB", "L"), "GRAY": ("L",), "CMYK": ("CMYK",), "Lab ": ("LAB",)}
+_PROFILED = {"RGB ": ("RGB",), "GRAY": ("L",), "CMYK": ("CMYK",), "Lab ": ("LAB",)}
 
 
-def _to_srgb(picture: Image.Image, profile: ImageCms.ImageCmsProfile | None) -> Image.Image:
-    """Convert L, RGB, CMYK or LAB pixels to sRGB."""
-    space = str(profile.profile.xcolor_space) if profile else None
-    if not profile or not space or picture.mode not in _PROFILED.get(space, ()):
-        # Viewers ignore a profile of another colour space. CMYK without one is what it was on the
-        # first screens: red = (1 - cyan)(1 - black).
+def _to_srgb(
+    picture: Image.Image, profile: ImageCms.ImageCmsProfile | None, exact: bool = False
+) -> Image.Image:
+    """Convert L, RGB, CMYK or LAB pixels (or what Pillow makes RGB of) to sRGB."""
+    space = str(profile.profile.xcolor_space) if profile else ""
+    if picture.mode not in ("L", "CMYK", "LAB") or space == "RGB ":
+        picture = picture.convert("RGB")
+    if profile is None or picture.mode not in _PROFILED.get(space, ()):
+        # Viewers ignore a profile of another colour space, and show CMYK that has none as
+        # red = (1 - cyan)(1 - black), and so on.
         return picture.convert("RGB")
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION  # with this intent, what viewers default to
     converted = ImageCms.profileToProfile(
-        picture.convert("RGB") if space == "RGB " else picture,
+        picture,
         profile,
         ImageCms.createProfile("sRGB"),
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         outputMode="RGB",
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,  # with this intent, what viewers default to
+        flags=flags | ImageCms.Flags.NOOPTIMIZE if exact else flags,
     )
     assert converted is not None  # it is None only when it converts in place
     return converted
 
 
-def _profiled_grey(grey: Array, profile: ImageCms.ImageCmsProfile | None) -> Array:
-    """Return RGB (H, W, 3) of grey (H, W): a grey profile is one curve, so 256 points of it do."""
+def _grey_to_rgb(grey: Array, profile: ImageCms.ImageCmsProfile | None) -> Array:
+    """Return RGB (H, W, 3) of grey (H, W) in [0, 1]; a profile of grey is one curve."""
+    if profile is None:
+        return np.repeat(grey[..., None], 3, axis=2)
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])  # (1, 256)
-    curve = np.asarray(_to_srgb(ramp, profile))[0] / 255  # (256, 3)
-    levels = np.arange(256) / 255
-    return np.stack([np.interp(grey, levels, curve[:, c]) for c in range(3)], axis=-1)
+    curve = _levels(_to_srgb(ramp, profile, exact=True))[0]  # (256, 3)
+    at = np.arange(256) / 255
+    return np.stack([np.interp(grey, at, curve[:, channel]) for channel in range(3)], axis=-1)
 
 
 def _without_gamma(rgb: Array, info: Mapping[Any, Any]) -> Array:
@@ -384,8 +399,8 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Resize images (N, C, H, W) to (H, W), or to a shorter side of ``size`` with the aspect kept.
 
     The filter is the antialiased triangle ("bilinear"), a mean whose weights are never negative: no
-    value leaves the range of its input. Cubic and Lanczos filters are a little sharper, overshoot at
-    edges, and so would need clipping, here and in whatever is resized along with the image.
+    value leaves the range of its input. Cubic and Lanczos filters are a little sharper, but they
+    overshoot at edges and would need clipping, here and in whatever is resized with the image.
 
     Raises:
         ValueError, TypeError: ``image`` or ``size`` is not of this form.
