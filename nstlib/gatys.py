@@ -116,7 +116,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
 }
 
 # The recipes of widely read sources, as they stand there. Both need VGG-19 down to its fifth block.
-_PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # Dive into Deep Learning, section 14.12. Its text says conv4_2 and its code, index 25, conv4_4.
     "d2l": {
@@ -156,9 +156,9 @@ def preset(name: str = "default", **changes: Any) -> Settings:
         >>> preset("d2l", steps=20).content_taps
         {'conv4_4': 1.0}
     """
-    if name not in _PRESETS:
-        raise ValueError(f"preset is {name!r}; it takes {', '.join(map(repr, _PRESETS))}")
-    return changed(Settings(**_PRESETS[name]), changes)
+    if name not in PRESETS:
+        raise ValueError(f"preset is {name!r}; it takes {', '.join(map(repr, PRESETS))}")
+    return changed(Settings(**PRESETS[name]), changes)
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -86,8 +86,7 @@ class _SelfProduct(torch.autograd.Function):
     def forward(ctx: Any, flat: Tensor) -> Tensor:
         """``(N, C, P)`` to ``(N, C, C)``."""
         ctx.save_for_backward(flat)
-        # Image by image: a batched product of matrices this long and thin is twice as slow.
-        return torch.stack([one @ one.T for one in flat])
+        return _products(flat, flat.transpose(1, 2))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -95,8 +94,15 @@ class _SelfProduct(torch.autograd.Function):
         (flat,), (gradient,) = ctx.saved_tensors, gradients
         symmetric = (gradient + gradient.transpose(1, 2)).to(flat.dtype)
         if flat.stride(1) == 1:  # channels last
-            return torch.stack([one.T @ s for one, s in zip(flat, symmetric)]).transpose(1, 2)
-        return torch.stack([s @ one for one, s in zip(flat, symmetric)])
+            return _products(flat.transpose(1, 2), symmetric).transpose(1, 2)
+        return _products(symmetric, flat)
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply image by image: a batched product of matrices this long and thin is twice as slow."""
+    if len(left) == 1:
+        return (left[0] @ right[0])[None]  # stacking would copy what is as large as the maps
+    return torch.stack([a @ b for a, b in zip(left, right, strict=True)])
 
 
 def mean_std(features: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:

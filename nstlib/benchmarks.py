@@ -1,0 +1,197 @@
+"""How fast it is: ratios within one run, contenders interleaved, medians. Never a unit test.
+
+Each row is a function that does one piece of work; :func:`compare` times several in turn, so that
+a machine that slows down slows down all of them alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nstlib import config, gatys
+from nstlib.encoders import Encoder, load_encoder, random_encoder
+
+# What Dive into Deep Learning's recipe taps: the deepest is conv5_1.
+D2L_STYLE_TAPS = tuple(f"conv{block}_1" for block in range(1, 6))
+D2L_CONTENT_TAP = "conv4_4"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender: milliseconds of its median run, with the 20 and 80 % quantiles."""
+
+    name: str
+    milliseconds: float
+    low: float
+    high: float
+    ratio: float  # how many times faster than the first contender
+
+
+def gatys_rows(size: int = 256, repeats: int = 15, slim: Encoder | None = None) -> list[Row]:
+    """Time one step of Gatys' method at ``size``²: plain VGG-19, ours on VGG-19, ours on slim.
+
+    The VGG-19 has random weights, which cost the same as trained ones.
+    """
+    generator = torch.Generator().manual_seed(0)
+    content = torch.rand(1, 3, size, size, generator=generator)
+    style = torch.rand(1, 3, size, size, generator=generator)
+    vgg19 = random_encoder("vgg19")
+    recipe = gatys.preset("d2l", steps=1_000_000)
+    ours = gatys.optimize(content, style, vgg19, recipe)
+    exact = gatys.optimize(content, style, vgg19, gatys.changed(recipe, {"precision": "float32"}))
+    small = gatys.optimize(content, style, slim or load_encoder("slim"), steps=1_000_000)
+    contenders: dict[str, Iterator[object]] = {
+        "plain VGG-19, float32": plain_steps(content, style, vgg19),
+        "nstlib on VGG-19, float32": exact,
+        "nstlib on VGG-19, precision auto": ours,
+        "nstlib on slim, precision auto": small,
+    }
+    return compare({name: _advance(steps) for name, steps in contenders.items()}, repeats)
+
+
+def plain_steps(content: Tensor, style: Tensor, vgg19: Encoder) -> Iterator[Tensor]:
+    """Run the recipe as a reader would type it from a book: the yardstick of the ratios.
+
+    float32, eager, channels first, every map kept, autograd for every product; d2l's layers.
+    """
+    layers: list[tuple[str, nn.Module]] = []
+    for name, conv in vgg19.convs.items():
+        if name.endswith("_1") and name != "conv1_1":
+            layers.append(("pool", nn.MaxPool2d(2)))
+        assert isinstance(conv, nn.Conv2d)
+        copy = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1).requires_grad_(False)
+        copy.load_state_dict(conv.state_dict())
+        layers.append((name, copy))
+        if name == D2L_STYLE_TAPS[-1]:
+            break
+        layers.append(("relu", nn.ReLU()))
+
+    def maps_of(image: Tensor) -> dict[str, Tensor]:
+        maps = {}
+        for name, layer in layers:
+            image = maps[name] = layer(image)
+        return maps
+
+    def gram(features: Tensor) -> Tensor:
+        flat = features.flatten(2)[0]  # (C, H·W)
+        return flat @ flat.T / flat.numel()
+
+    def normalise(image: Tensor) -> Tensor:
+        return (image - vgg19.mean) / vgg19.std
+
+    with torch.no_grad():
+        content_map = maps_of(normalise(content))[D2L_CONTENT_TAP]
+        style_maps = maps_of(normalise(style))
+        grams = {tap: gram(style_maps[tap]) for tap in D2L_STYLE_TAPS}
+    image = nn.Parameter(normalise(content))
+    optimizer = torch.optim.Adam([image], lr=0.9)
+    while True:
+        maps = maps_of(image)
+        loss = F.mse_loss(maps[D2L_CONTENT_TAP], content_map)
+        for tap in D2L_STYLE_TAPS:
+            loss = loss + 1e4 * F.mse_loss(gram(maps[tap]), grams[tap])
+        loss = loss + 5 * (image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean())
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        yield image
+
+
+def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -> list[Row]:
+    """Time the contenders in turn, ``repeats`` times each after a warm-up; the first is the yardstick.
+
+    Example:
+        >>> rows = compare({"one": lambda: sum(range(10)), "two": lambda: sum(range(10))}, repeats=3)
+        >>> [row.name for row in rows], rows[0].ratio
+        (['one', 'two'], 1.0)
+    """
+    if repeats < 2:
+        raise ValueError(f"repeats is {repeats}; a median and quantiles need 2 at least")
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(repeats + 2):
+        for name, work in contenders.items():
+            started = time.perf_counter()
+            work()
+            _wait_for_device()
+            if turn >= 2:  # the first turns fill caches and choose algorithms
+                times[name].append(1000 * (time.perf_counter() - started))
+    first = statistics.median(next(iter(times.values())))
+    rows = []
+    for name, values in times.items():
+        quantiles = statistics.quantiles(values, n=5, method="inclusive")
+        median = statistics.median(values)
+        rows.append(Row(name, median, quantiles[0], quantiles[-1], first / median))
+    return rows
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "fast bfloat16": str(config.has_fast_bfloat16()),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def as_table(rows: list[Row]) -> str:
+    """Return a Markdown table.
+
+    Example:
+        >>> print(as_table([Row("plain", 500.0, 490.0, 520.0, 1.0)]))
+        | step | median | 20–80 % | times faster |
+        | --- | ---: | ---: | ---: |
+        | plain | 500.0 ms | 490.0–520.0 ms | 1.0 |
+    """
+    lines = ["| step | median | 20–80 % | times faster |", "| --- | ---: | ---: | ---: |"]
+    lines += [
+        f"| {r.name} | {r.milliseconds:.1f} ms | {r.low:.1f}–{r.high:.1f} ms | {r.ratio:.1f} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` beside ``path``, then rename: a crash leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def report(rows: list[Row], **facts: object) -> dict[str, object]:
+    """Return the rows with the machine they were measured on, ready for :func:`write_json`."""
+    return {"machine": machine(), **facts, "rows": [asdict(row) for row in rows]}
+
+
+def _advance(steps: Iterator[object]) -> Callable[[], object]:
+    return lambda: next(steps)
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
