@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nstlib.painting.canvas import Array, Mask, look_up, relief
+from nstlib.painting.canvas import Array, Indices, Mask, look_up, relief
 
 DENSITY = 1.45  # samples for each canvas pixel along an axis: over sqrt(2), so no pixel is missed
 BRUSHES = 64  # different bristle patterns; a stroke picks one
@@ -33,7 +33,8 @@ class Canvas:
         """Return the paint seen under a low light from the upper left."""
         light = relief(self.height, depth)[..., None]
         # Shadows keep the paint's hue; lights move towards white, as varnish does.
-        return self.color * (1 + np.minimum(light, 0)) + np.maximum(light, 0) * (1.04 - self.color)
+        shadow, shine = np.minimum(light, 0), np.maximum(light, 0)
+        return np.asarray(self.color * (1 + shadow) + shine * (1.04 - self.color))
 
 
 def trace(
@@ -59,6 +60,86 @@ def trace(
     return np.stack([p[0] for p in whole], 1), np.stack([p[1] for p in whole], 1)
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Which stroke each covered pixel belongs to, and where in it the pixel lies."""
+
+    covered: Mask  # (S, S); the arrays below hold its True pixels in order
+    stroke: Indices
+    u: Array  # along the stroke, 0 … 1
+    v: Array  # across it, -1 … 1
+
+
+def sweep(
+    size: int,
+    path_x: Array,
+    path_y: Array,
+    width: Array,
+    *,
+    taper: float = 0.0,
+    fray: Array | None = None,
+) -> Sweep:
+    """Sweep a width along each path in order, the last on top, over a canvas of ``size`` pixels.
+
+    Args:
+        size: the canvas's side in pixels.
+        path_x: the curves, (N, P), unit coordinates.
+        path_y: as ``path_x``.
+        width: full widths in unit lengths, (N,), or (N, P) where they change along the path.
+        taper: how much narrower the ends are than the middle, 0 … 1.
+        fray: (N, B): how much of its length each of B bristles, side by side, leaves bare.
+    """
+    count = len(path_x)
+    spans = np.hypot(np.diff(path_x, axis=1), np.diff(path_y, axis=1)).sum(1)
+    along = max(int(spans.max() * size * DENSITY) + 2, 3)
+    across = max(int(width.max() * size * DENSITY) + 2, 3)
+    u = np.linspace(0.0, 1.0, along, dtype=np.float32)
+    v = np.linspace(-1.0, 1.0, across, dtype=np.float32)
+
+    # Curves and their normals at `along` places, from the P points of each path.
+    position = u * (path_x.shape[1] - 1)
+    start = np.minimum(position.astype(np.int64), path_x.shape[1] - 2)
+    part = position - start
+
+    def along_path(values: Array) -> Array:  # (N, P) -> (N, along)
+        return np.asarray(values[:, start] * (1 - part) + values[:, start + 1] * part, np.float32)
+
+    x, y = along_path(path_x), along_path(path_y)
+    tangent_x, tangent_y = np.gradient(x, axis=1), np.gradient(y, axis=1)
+    norm = np.hypot(tangent_x, tangent_y) + 1e-9
+    full = along_path(width) if width.ndim == 2 else width[:, None]
+    half = 0.5 * full * (1.0 - taper * np.abs(2 * u - 1) ** 3)
+    normal_x = (-tangent_y / norm * half * size).astype(np.float32)
+    normal_y = (tangent_x / norm * half * size).astype(np.float32)
+    x, y = (x * size).astype(np.float32), (y * size).astype(np.float32)
+
+    claims = np.full(size * size + 1, -1, np.int64)  # the last cell takes what falls outside
+    chunk = max(1, 1_000_000 // (along * across))  # so many samples at a time fit in the cache
+    for first in range(0, count, chunk):
+        some = slice(first, min(first + chunk, count))
+        px = np.floor(x[some, :, None] + normal_x[some, :, None] * v).astype(np.int32)
+        py = np.floor(y[some, :, None] + normal_y[some, :, None] * v).astype(np.int32)
+        lost = (px < 0) | (py < 0) | (px >= size) | (py >= size)
+        if fray is not None:
+            bare = fray[some][:, None, _lane(v, fray.shape[1])]  # (n, 1, across)
+            lost |= (u[:, None] > 1 - bare) | (u[:, None] < 0.3 * bare)
+        cell = np.where(lost, size * size, py * size + px)
+        begin = first * along * across
+        # Of equal cells NumPy keeps the last assignment: later strokes lie on top.
+        claims[cell.ravel()] = np.arange(begin, begin + cell.size)
+
+    won = claims[:-1].reshape(size, size)
+    covered = won >= 0
+    stroke, rest = np.divmod(won[covered], along * across)
+    i, j = np.divmod(rest, across)
+    return Sweep(covered, stroke, u[i], v[j])
+
+
+def _lane(v: Array, lanes: int) -> Indices:
+    """Return which of so many lanes, side by side, each place across a stroke lies in."""
+    return np.minimum(((v + 1) * 0.5 * lanes).astype(np.int64), lanes - 1)
+
+
 def brush_on(
     canvas: Canvas,
     path_x: Array,
@@ -72,8 +153,8 @@ def brush_on(
     thickness: float = 1.0,
     dryness: float = 0.35,
     taper: float = 0.35,
-) -> Mask:
-    """Paint strokes in order, the last on top; return which pixels they cover.
+) -> None:
+    """Paint strokes in order, the last on top.
 
     Args:
         canvas: what is painted on.
@@ -85,61 +166,20 @@ def brush_on(
         bristles: how many ridges a stroke has across.
         streak: how far a bristle's lightness strays from the stroke's.
         thickness: height of the paint.
-        dryness: what part of its length a brush may run dry over.
+        dryness: over what part of its length a brush may run dry.
         taper: how much narrower a stroke's ends are, 0 … 1.
     """
-    size = canvas.color.shape[0]
-    count = len(path_x)
     table = rng.standard_normal((BRUSHES, 6, bristles)).astype(np.float32)
     table = 0.75 * table[:, :1] + 0.65 * table  # a bristle keeps most of its paint along a stroke
     runs_dry = rng.random((BRUSHES, bristles)).astype(np.float32) ** 1.5 * dryness
-    brush = rng.integers(0, BRUSHES, count)
-
-    spans = np.hypot(np.diff(path_x, axis=1), np.diff(path_y, axis=1)).sum(1)
-    along = max(int(spans.max() * size * DENSITY) + 2, 3)
-    across = max(int(width.max() * size * DENSITY) + 2, 3)
-    u = np.linspace(0.0, 1.0, along, dtype=np.float32)
-    v = np.linspace(-1.0, 1.0, across, dtype=np.float32)
-
-    # Curves and their normals at `along` places, from the P points of each path.
-    position = u * (path_x.shape[1] - 1)
-    start = np.minimum(position.astype(np.int64), path_x.shape[1] - 2)
-    part = position - start
-    x = path_x[:, start] * (1 - part) + path_x[:, start + 1] * part  # (N, along)
-    y = path_y[:, start] * (1 - part) + path_y[:, start + 1] * part
-    tangent_x, tangent_y = np.gradient(x, axis=1), np.gradient(y, axis=1)
-    norm = np.hypot(tangent_x, tangent_y) + 1e-9
-    profile = 1.0 - taper * np.abs(2 * u - 1) ** 3
-    half = 0.5 * width[:, None] * profile[None]
-    normal_x = (-tangent_y / norm * half * size).astype(np.float32)
-    normal_y = (tangent_x / norm * half * size).astype(np.float32)
-    x, y = (x * size).astype(np.float32), (y * size).astype(np.float32)
-
-    bristle_of_v = np.minimum(((v + 1) * 0.5 * bristles).astype(np.int64), bristles - 1)
-    claims = np.full(size * size + 1, -1, np.int64)  # the last cell takes what falls outside
-    chunk = max(1, 2_000_000 // (along * across))  # samples at a time: what a cache holds
-    for first in range(0, count, chunk):
-        part_of = slice(first, min(first + chunk, count))
-        px = (x[part_of, :, None] + normal_x[part_of, :, None] * v).astype(np.int32)
-        py = (y[part_of, :, None] + normal_y[part_of, :, None] * v).astype(np.int32)
-        dry = runs_dry[brush[part_of]][:, None, bristle_of_v]  # (n, 1, across)
-        lost = (px < 0) | (py < 0) | (px >= size) | (py >= size)
-        lost |= (u[:, None] > 1 - dry) | (u[:, None] < 0.3 * dry)
-        cell = np.where(lost, size * size, py * size + px)
-        begin = first * along * across
-        # Of equal cells NumPy keeps the last assignment: later strokes lie on top.
-        claims[cell.ravel()] = np.arange(begin, begin + cell.size)
-
-    won = claims[:-1].reshape(size, size)
-    covered = won >= 0
-    sample = won[covered]
-    stroke, rest = np.divmod(sample, along * across)
-    i, j = np.divmod(rest, across)
-    segment = np.minimum((u[i] * 6).astype(np.int64), 5)
-    grain = table[brush[stroke], segment, bristle_of_v[j]]
-    dome = 1.0 - v[j] ** 4
-    canvas.color[covered] = color[stroke] + (streak * grain)[:, None]
-    canvas.height[covered] = canvas.height[covered] * 0.4 + thickness * (
-        1.6 * dome + 0.45 * grain + 0.5 * u[i]
+    brush = rng.integers(0, BRUSHES, len(path_x))
+    found = sweep(canvas.color.shape[0], path_x, path_y, width, taper=taper, fray=runs_dry[brush])
+    segment = np.minimum((found.u * 6).astype(np.int64), 5)
+    grain = table[brush[found.stroke], segment, _lane(found.v, bristles)]
+    dome = 1.0 - found.v**4
+    at = found.covered
+    canvas.color[at] = color[found.stroke] + (streak * grain)[:, None]
+    # What lies beneath still shows a little in the new paint's height.
+    canvas.height[at] = canvas.height[at] * 0.4 + thickness * (
+        1.6 * dome + 0.45 * grain + 0.5 * found.u
     )
-    return covered

@@ -8,6 +8,7 @@ hues fall in place by their lightness: night's stars are yellow because its ligh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -15,29 +16,155 @@ from nstlib.painting.canvas import Array
 
 PALETTES: dict[str, tuple[str, ...]] = {
     # A southern night: indigo and cobalt under gaslight and stars.
-    "night": ("#0b1030", "#14235c", "#1f3f8f", "#2f6ab3", "#5fa3c7", "#9cc9b8", "#e3c34a", "#f7e9a0"),
+    "night": (
+        "#0b1030",
+        "#14235c",
+        "#1f3f8f",
+        "#2f6ab3",
+        "#5fa3c7",
+        "#9cc9b8",
+        "#e3c34a",
+        "#f7e9a0",
+    ),
     # The hour before the sun: plum hills, rose and coral air, a rim of gold.
-    "dawn": ("#241035", "#4b1d5e", "#8c2f6b", "#cf4a62", "#f07b53", "#f7a84a", "#fbd477", "#fdf1cf"),
+    "dawn": (
+        "#241035",
+        "#4b1d5e",
+        "#8c2f6b",
+        "#cf4a62",
+        "#f07b53",
+        "#f7a84a",
+        "#fbd477",
+        "#fdf1cf",
+    ),
     # Prussian blue on handmade paper, with one red seal.
-    "prussian": ("#0d1b33", "#173a63", "#2a659a", "#c8402f", "#6fa3bf", "#d9a05b", "#e8d9b0", "#f6efdc"),
+    "prussian": (
+        "#0d1b33",
+        "#173a63",
+        "#2a659a",
+        "#c8402f",
+        "#6fa3bf",
+        "#d9a05b",
+        "#e8d9b0",
+        "#f6efdc",
+    ),
     # Light through a cathedral's window: ruby, cobalt, emerald, amber.
-    "cathedral": ("#120d18", "#5a1140", "#14388f", "#b0142b", "#0f7a4a", "#e0641c", "#2f9fd0", "#f2b21b", "#f6edd0"),
+    "cathedral": (
+        "#120d18",
+        "#5a1140",
+        "#14388f",
+        "#b0142b",
+        "#0f7a4a",
+        "#e0641c",
+        "#2f9fd0",
+        "#f2b21b",
+        "#f6edd0",
+    ),
     # A Roman floor: marble, terracotta, slate and sea-green.
-    "marble": ("#22201f", "#4a3a33", "#8a3b26", "#2f6670", "#b96a3c", "#7fa08c", "#d9b57c", "#ece1c6"),
+    "marble": (
+        "#22201f",
+        "#4a3a33",
+        "#8a3b26",
+        "#2f6670",
+        "#b96a3c",
+        "#7fa08c",
+        "#d9b57c",
+        "#ece1c6",
+    ),
+    # A harbour at noon: deep water, turquoise shallows, coral boats, warm sand.
+    "lagoon": (
+        "#0c1c3a",
+        "#123f73",
+        "#9c2a2f",
+        "#12768f",
+        "#e0592f",
+        "#37adab",
+        "#f2a23a",
+        "#a8dcc6",
+        "#f9edcf",
+    ),
     # A summer Sunday by the river: violet shade, emerald grass, orange light.
-    "riverside": ("#1d2350", "#3b3b8f", "#1f6b4f", "#c2452f", "#5b9e3e", "#4f9fd0", "#f0a23c", "#f6d95f", "#fbf3d4"),
+    "riverside": (
+        "#1d2350",
+        "#46409a",
+        "#1f6b4f",
+        "#c2452f",
+        "#5b9e3e",
+        "#4f9fd0",
+        "#f0a23c",
+        "#f6d95f",
+        "#fbf3d4",
+    ),
     # A café table in Paris: umber, slate, ochre and a splinter of vermilion.
-    "cafe": ("#15120f", "#3a2a20", "#2f4550", "#8f3f22", "#6c7a70", "#b9853f", "#d6b680", "#f0e5cb"),
+    "cafe": (
+        "#15120f",
+        "#3a2a20",
+        "#2f4550",
+        "#8f3f22",
+        "#6c7a70",
+        "#b9853f",
+        "#d6b680",
+        "#f0e5cb",
+    ),
     # A hand-coloured print: iron-gall ink, washes of verdigris, rose and saffron on cream.
-    "folio": ("#1a1512", "#3d2b26", "#2c5a6e", "#a13d2d", "#5f8f6b", "#d99a35", "#e5cfa0", "#f5ead0"),
+    "folio": (
+        "#1a1512",
+        "#245a78",
+        "#b03a2a",
+        "#4f8f62",
+        "#dd8a2c",
+        "#7fb6cc",
+        "#edc873",
+        "#f5ead0",
+    ),
     # Gold leaf and enamel: black-brown, malachite, lapis, vermilion, three golds.
-    "gold": ("#1c120c", "#4a2413", "#12494f", "#8e2a1e", "#2f7d5f", "#b5791c", "#dba82f", "#f3d57a", "#fbf0c8"),
+    "gold": (
+        "#1c120c",
+        "#4a2413",
+        "#12494f",
+        "#8e2a1e",
+        "#2f7d5f",
+        "#b5791c",
+        "#dba82f",
+        "#f3d57a",
+        "#fbf0c8",
+    ),
     # A pond in June: bottle green, violet shadows, rose blossoms, a white sky.
-    "pond": ("#10263a", "#1f4a4f", "#3a4f8f", "#3f7f56", "#7d7fc0", "#c56a94", "#9fc48a", "#f2b8b5", "#f5eed6"),
+    "pond": (
+        "#10263a",
+        "#1f4a4f",
+        "#3a4f8f",
+        "#3f7f56",
+        "#7d7fc0",
+        "#c56a94",
+        "#9fc48a",
+        "#f2b8b5",
+        "#f5eed6",
+    ),
     # Colour let off the leash: magenta, turquoise, cadmium orange and lemon.
-    "fauve": ("#1b1142", "#5c1a7a", "#c21d6a", "#0d6f9c", "#e8482c", "#16a58f", "#f58f1f", "#f9d33c", "#fdf4d3"),
+    "fauve": (
+        "#1b1142",
+        "#5c1a7a",
+        "#c21d6a",
+        "#0d6f9c",
+        "#e8482c",
+        "#16a58f",
+        "#f58f1f",
+        "#f9d33c",
+        "#fdf4d3",
+    ),
     # Autumn in the hills: peat, wine, rust, moss, saffron and mist.
-    "autumn": ("#1a120e", "#4a1a1c", "#8c2f1b", "#4f5a24", "#c55a1e", "#8f9a4a", "#e59a2c", "#f2cd6c", "#f7ecd0"),
+    "autumn": (
+        "#1a120e",
+        "#4a1a1c",
+        "#8c2f1b",
+        "#4f5a24",
+        "#c55a1e",
+        "#8f9a4a",
+        "#e59a2c",
+        "#f2cd6c",
+        "#f7ecd0",
+    ),
 }
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -48,6 +175,11 @@ def luma(color: Array) -> Array:
     return np.asarray(color @ LUMA, dtype=np.float32)
 
 
+def _sorted(colors: Array) -> Array:
+    """Order colours (K, 3) from dark to light."""
+    return np.asarray(colors[np.argsort(luma(colors), kind="stable")], dtype=np.float32)
+
+
 def _from_hex(text: str) -> list[float]:
     digits = text.removeprefix("#")
     try:
@@ -55,7 +187,9 @@ def _from_hex(text: str) -> list[float]:
             raise ValueError
         return [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     except ValueError:
-        raise ValueError(f"palette has the colour {text!r}; a colour is written '#rrggbb'") from None
+        raise ValueError(
+            f"palette has the colour {text!r}; a colour is written '#rrggbb'"
+        ) from None
 
 
 class Palette:
@@ -63,6 +197,9 @@ class Palette:
 
     Raises:
         ValueError: the name is unknown, a colour is not ``#rrggbb``, or there are fewer than 3.
+
+    Attributes:
+        colors: (K, 3), dark first.
 
     Example:
         >>> palette = Palette("night")
@@ -80,27 +217,40 @@ class Palette:
             colors = PALETTES[colors]
         if len(colors) < 3:
             raise ValueError(f"palette has {len(colors)} colours; a painter needs at least 3")
-        found = np.array([_from_hex(color) for color in colors], np.float32)
-        self.colors: Array = found[np.argsort(luma(found), kind="stable")]  # (K, 3), dark first
+        self.colors = _sorted(np.array([_from_hex(color) for color in colors], np.float32))
+
+    def part(self, temperature: Literal["warm", "cool"]) -> Palette:
+        """Return the palette's warm (red leads) or cool half, with its ink and paper.
+
+        A palette with no colour of that temperature between ink and paper returns itself.
+        """
+        inner = self.colors[1:-1]
+        is_warm = inner[:, 0] >= inner[:, 1:].max(axis=1)
+        kept = inner[is_warm == (temperature == "warm")]
+        if len(kept) == 0:
+            return self
+        half = Palette.__new__(Palette)
+        half.colors = _sorted(np.concatenate([self.colors[:1], kept, self.colors[-1:]]))
+        return half
 
     @property
     def ink(self) -> Array:
         """The darkest colour, (3,)."""
-        return self.colors[0]
+        return np.asarray(self.colors[0])
 
     @property
     def paper(self) -> Array:
         """The lightest colour, (3,)."""
-        return self.colors[-1]
+        return np.asarray(self.colors[-1])
 
-    def at(self, tone: Array) -> Array:
+    def at(self, tone: Array | float) -> Array:
         """Return the colours at tones in [0, 1], blended between neighbours: (..., 3)."""
-        position = np.clip(tone, 0.0, 1.0) * (len(self.colors) - 1)
+        position = np.clip(np.asarray(tone, np.float32), 0.0, 1.0) * (len(self.colors) - 1)
         below = np.minimum(position.astype(np.int64), len(self.colors) - 2)
         part = (position - below)[..., None].astype(np.float32)
-        return self.colors[below] * (1 - part) + self.colors[below + 1] * part
+        return np.asarray(self.colors[below] * (1 - part) + self.colors[below + 1] * part)
 
-    def nearest(self, tone: Array) -> Array:
+    def nearest(self, tone: Array | float) -> Array:
         """Return the one palette colour nearest to each tone in [0, 1], unblended: (..., 3)."""
-        position = np.clip(tone, 0.0, 1.0) * (len(self.colors) - 1)
+        position = np.clip(np.asarray(tone, np.float32), 0.0, 1.0) * (len(self.colors) - 1)
         return self.colors[np.rint(position).astype(np.int64)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
 
+from nstlib.config import Range
 from nstlib.painting.brush import Canvas, brush_on, trace
 from nstlib.painting.canvas import (
     FIELD,
@@ -23,31 +24,23 @@ from nstlib.painting.canvas import (
     smoothstep,
 )
 from nstlib.painting.palettes import Palette
+from nstlib.painting.registry import Colors, Seed, Size, painter
 
 
+@painter
 def vortex(
-    size: int = 512,
-    seed: int = 0,
-    palette: str | Sequence[str] = "night",
+    size: Size = 512,
+    seed: Seed = 0,
+    palette: Colors = "night",
     *,
-    stars: int = 9,
-    swirl: float = 1.0,
-    strokes: float = 1.0,
-    broken: float = 1.0,
+    stars: Annotated[int, Range(0, 24, "stars that turn the sky")] = 9,
+    swirl: Annotated[float, Range(0, 3, "how strongly they turn it")] = 1.0,
+    strokes: Annotated[float, Range(0.5, 2, "length and width of the strokes")] = 1.0,
+    broken: Annotated[float, Range(0, 3, "how far neighbouring strokes differ in colour")] = 1.0,
 ) -> Tensor:
     """Paint a turning sky over hills, in strokes that follow the wind around each star.
 
-    Args:
-        size: side in pixels.
-        seed: another seed is another night.
-        palette: a name in PALETTES or hex colours.
-        stars: how many stars turn the sky, 0 … 24.
-        swirl: how strongly they turn it, 0 … 3.
-        strokes: length and width of the strokes, 0.5 … 2.
-        broken: how much neighbouring strokes differ in colour, 0 … 3.
-
-    Returns:
-        The picture, (1, 3, size, size), float32 in [0, 1].
+    Returns (1, 3, size, size), float32 in [0, 1].
 
     Example:
         >>> tuple(vortex(size=64, seed=1).shape)
@@ -61,7 +54,7 @@ def vortex(
     hue = Noise.make(rng, 9).grid(FIELD)
 
     # From broad to fine: (how many, length, width, how far a stroke's tone strays).
-    layers = ((2600, 0.105, 0.0150, 0.06), (5200, 0.070, 0.0095, 0.09), (5200, 0.048, 0.0064, 0.12))
+    layers = ((2600, 0.105, 0.0165, 0.06), (4600, 0.070, 0.0112, 0.09), (4200, 0.050, 0.0078, 0.12))
     for index, (count, length, width, stray) in enumerate(layers):
         count = int(count / strokes**2)
         x, y = rng.random((2, count)).astype(np.float32) * 1.04 - 0.02
@@ -91,17 +84,26 @@ def vortex(
     return finish(canvas.lit(0.22))
 
 
-def _night(
-    rng: np.random.Generator, stars: int, swirl: float
-) -> tuple[Array, Array, Array]:
-    """Compose flow (F, F, 2), tone (F, F) and where the ground is (F, F)."""
+def _night(rng: np.random.Generator, stars: int, swirl: float) -> tuple[Array, Array, Array]:
+    """Compose flow (F, F, 2), tone (F, F) and where it is dark ground (F, F)."""
     x, y = pixel_centres(FIELD)
     # The horizon: two ranges of hills.
     slope = rng.uniform(-0.12, 0.12)
     base = rng.uniform(0.70, 0.80)
     phase = rng.uniform(0, 6.28, 4)
-    far = base + slope * (x - 0.5) + 0.035 * np.sin(7 * x + phase[0]) + 0.018 * np.sin(17 * x + phase[1])
-    near = base + 0.11 - slope * (x - 0.5) + 0.03 * np.sin(6 * x + phase[2]) + 0.01 * np.sin(23 * x + phase[3])
+    far = (
+        base
+        + slope * (x - 0.5)
+        + 0.035 * np.sin(7 * x + phase[0])
+        + 0.018 * np.sin(17 * x + phase[1])
+    )
+    near = (
+        base
+        + 0.11
+        - slope * (x - 0.5)
+        + 0.03 * np.sin(6 * x + phase[2])
+        + 0.01 * np.sin(23 * x + phase[3])
+    )
 
     # The wind: a wavy breeze, two great eddies that roll into each other, and a ring at each star.
     breeze = 0.55 * Noise.make(rng, 3).grid(FIELD)
@@ -144,20 +146,24 @@ def _night(
 
     # Ground: strokes follow the hills, lit from the sky; then the cypress in front of it all.
     sky = y < far
-    for line, low, high in ((far, 0.20, 0.42), (near, 0.06, 0.26)):
+    for line, low, high in ((far, 0.10, 0.50), (near, 0.02, 0.40)):
         below = y > line
         bend = np.gradient(line, axis=1) * FIELD
-        furrow = 0.5 + 0.5 * np.sin((y - line) * 130 + 3 * np.sin(9 * x + phase[0]))
-        depth = np.exp(-(y - line).clip(0) * 9)
-        tone = np.where(below, low + (high - low) * (0.45 * furrow + 0.55 * depth), tone)
+        furrow = 0.5 + 0.5 * np.sin((y - line) * 110 + 3 * np.sin(9 * x + phase[0]))
+        crest = np.exp(-((y - line).clip(0) * 22))  # the sky's light catches the ridge
+        tone = np.where(below, low + (high - low) * (0.55 * furrow**2 + 0.75 * crest), tone)
+        tone = np.where(np.abs(y - line) < 0.006, 0.03, tone)
         angle = np.arctan(bend) + 0.25 * np.sin(11 * x + 14 * y)
         flow = np.where(below[..., None], np.stack([np.cos(angle), np.sin(angle)], -1), flow)
+    # Wheat catches the light before the near hills.
+    wheat = (y > near + 0.02) & (Noise.make(rng, 4).grid(FIELD) + 5 * (y - near - 0.06) > 0.25)
+    tone = np.where(wheat, 0.66 + 0.24 * np.sin((y - near) * 150 + 4 * np.sin(8 * x)), tone)
     trees = _cypress(rng, x, y)
     lean = -np.pi / 2 + 0.35 * np.sin(30 * y + 9 * x)
     flow = np.where(trees[..., None], np.stack([np.cos(lean), np.sin(lean)], -1), flow)
     flame = 0.5 + 0.5 * np.sin(95 * x + 9 * np.sin(13 * y))
     tone = np.where(trees, 0.03 + 0.20 * flame**2, tone)
-    ground = (~sky | trees).astype(np.float32)
+    ground = ((~sky & ~wheat) | trees).astype(np.float32)
     smooth = blur(flow.astype(np.float32), 0.004)
     return smooth, np.clip(tone, 0, 1).astype(np.float32), ground
 
@@ -187,14 +193,17 @@ def _smear(field: Array, flow: Array, steps: int = 16) -> Array:
             dx, dy = look_up(flow[..., 0], px, py), look_up(flow[..., 1], px, py)
             px, py = px + sign * dx / 170, py + sign * dy / 170
             total += look_up(field, px, py)
-    return (total / (total.std() + 1e-6)).astype(np.float32)
+    return np.asarray(total / (total.std() + 1e-6), dtype=np.float32)
 
 
 def _cypress(rng: np.random.Generator, x: Array, y: Array) -> Mask:
     """Draw the silhouette of one or two cypresses at the side away from the moon."""
     trees = np.zeros(x.shape, bool)
     foot = rng.uniform(0.12, 0.26) if rng.random() < 0.5 else rng.uniform(0.74, 0.88)
-    for shift, top, half in ((0.0, rng.uniform(0.12, 0.3), 0.075), (0.09, rng.uniform(0.45, 0.6), 0.05)):
+    for shift, top, half in (
+        (0.0, rng.uniform(0.12, 0.3), 0.075),
+        (0.09, rng.uniform(0.45, 0.6), 0.05),
+    ):
         height = np.clip((y - top) / (1.0 - top), 0, 1)
         sway = 0.018 * np.sin(9 * y + foot * 20) + 0.01 * np.sin(31 * y)
         width = half * height**0.75 * (1 + 0.16 * np.sin(47 * y + 5 * shift))
