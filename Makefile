@@ -66,8 +66,13 @@ bench: $(READY)
 	@$(BIN)/nst bench gatys
 
 soak: $(READY)
-	$(BIN)/nst evaluate encoder --out data/benchmarks
-	$(BIN)/nst bench gatys --out data/benchmarks
+	$(BIN)/nst bench gatys --repeats 50 --out data/benchmarks
+ifdef PICTURES
+	$(BIN)/nst evaluate encoder --pictures "$(PICTURES)" --out data/benchmarks
+else
+	@echo "Not evaluated: the encoder. The pictures of the pairs in data/evaluation do not ship;"
+	@echo "say where they lie: make soak PICTURES=folder"
+endif
 
 clean:
 	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
