@@ -67,7 +67,9 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device is {device!r}; it takes 'auto', 'cpu', 'cuda' or 'mps'") from error
+        raise ValueError(
+            f"device is {device!r}; it takes 'auto', 'cpu', 'cuda' or 'mps'"
+        ) from error
     found = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -104,7 +106,5 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device.type) else torch.float32
     if precision not in ("float32", "bfloat16"):
-        raise ValueError(
-            f"precision is {precision!r}; it takes 'auto', 'float32' or 'bfloat16'"
-        )
+        raise ValueError(f"precision is {precision!r}; it takes 'auto', 'float32' or 'bfloat16'")
     return torch.float32 if precision == "float32" else torch.bfloat16

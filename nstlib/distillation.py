@@ -44,7 +44,7 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     warm_up: int = 200  # steps
-    average: float = 0.999  # the weights that ship are a running mean of the last 1/(1 - average) steps
+    average: float = 0.999  # the weights that ship are a mean of the last 1/(1 - average) steps
     seed: int = 0
 
 
@@ -142,7 +142,9 @@ def distill(
             yield Progress(step, running, float(torch.stack(judged).mean()))
 
 
-def prediction_loss(student: nn.Module, teacher: Encoder, image: Tensor, dtype: torch.dtype) -> Tensor:
+def prediction_loss(
+    student: nn.Module, teacher: Encoder, image: Tensor, dtype: torch.dtype
+) -> Tensor:
     """Return the mean over the taps of the relative squared error; 1 means that nothing is known."""
     with torch.no_grad():
         targets = teacher(image, TAPS)
@@ -150,9 +152,7 @@ def prediction_loss(student: nn.Module, teacher: Encoder, image: Tensor, dtype: 
         predicted = student(image)
     # Norms, summed in float32, of maps that stay in their own dtype: half of a step is reading maps.
     norm = partial(torch.linalg.vector_norm, dtype=torch.float32)
-    errors = [
-        (norm(predicted[tap] - targets[tap]) / norm(targets[tap])).square() for tap in TAPS
-    ]
+    errors = [(norm(predicted[tap] - targets[tap]) / norm(targets[tap])).square() for tap in TAPS]
     return torch.stack(errors).mean()
 
 
@@ -184,9 +184,7 @@ def _save_checkpoint(
     os.replace(unfinished, path)
 
 
-def _resume(
-    path: Path, recipe: Recipe, state: dict[str, Any], generator: torch.Generator
-) -> int:
+def _resume(path: Path, recipe: Recipe, state: dict[str, Any], generator: torch.Generator) -> int:
     """Load ``path`` where it exists; return the first step that is still to be done."""
     if not path.is_file():
         return 1

@@ -257,7 +257,9 @@ def load_encoder(
     """
     path = Path(weights) if weights is not None else None
     if name == "slim":
-        encoder = _load_slim(path or config.data_dir() / "weights" / "slim.safetensors", pooling, padding)
+        encoder = _load_slim(
+            path or config.data_dir() / "weights" / "slim.safetensors", pooling, padding
+        )
     elif name == "vgg19":
         encoder = _load_vgg19(path or find_vgg19_weights() or _download_vgg19(), pooling, padding)
     else:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 import psutil
@@ -71,7 +71,7 @@ class Settings:
     beta2: Annotated[float, Range(0, 1, "memory of Adam's step sizes")] = 0.99
     ladder: Annotated[int, Range(1, 16, "sizes to climb, each √2 larger")] = 1
     average: Annotated[float, Range(0, 0.9999, "memory of the averaged picture; 0 is off")] = 0.0
-    style_scale: Annotated[float, Range(0.05, 20, "size of the style picture: of the strokes")] = 1.0
+    style_scale: Annotated[float, Range(0.05, 20, "size of the style, so of the strokes")] = 1.0
     tv_power: Literal[1, 2] = 1
     normalize: losses.Normalize = "energy"
     space: Literal["pixels", "normalized"] = "pixels"  # which numbers are optimised, and smoothed
@@ -137,7 +137,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The textbook form: five ReLUs of VGG-19, Adam at 0.01.
     "core": {
         "content_taps": {"relu4_4": 1.0},
-        "style_taps": {tap: 1.0 for tap in ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4")},
+        "style_taps": dict.fromkeys(("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4"), 1.0),
         "content_weight": 1.0,
         "style_weight": 1e6,
         "tv_weight": 0.0,
@@ -304,7 +304,9 @@ class Objective(nn.Module):
         maps = self.encoder(image, self.taps)
         zero = image.new_zeros(())
         layers = {tap: self.style_losses[tap](maps[tap]) for tap in self.style_taps}
-        content = sum((w * self.content_losses[t](maps[t]) for t, w in self.content_taps.items()), zero)
+        content = sum(
+            (w * self.content_losses[t](maps[t]) for t, w in self.content_taps.items()), zero
+        )
         style = sum((w * layers[tap] for tap, w in self.style_taps.items()), zero)
         return content, style, layers
 
@@ -345,7 +347,9 @@ def _climb(
         small_content = resize(content.float().to(device), size)
         small_styles = [_scaled(s.float().to(device), scale * settings.style_scale) for s in styles]
         objective = Objective(encoder, small_content, small_styles, settings)
-        start = _first_picture(small_content, settings) if image is None else _resampled(image, size)
+        start = (
+            _first_picture(small_content, settings) if image is None else _resampled(image, size)
+        )
         canvas = _Canvas(start, encoder, settings.space)
         optimizer = _optimizer(canvas, settings)
         if old_optimizer is not None:
@@ -505,7 +509,9 @@ def _shares(taps: Taps) -> dict[str, float]:
 def _check_picture(name: str, picture: Tensor) -> None:
     if not isinstance(picture, Tensor) or not picture.is_floating_point():
         found = picture.dtype if isinstance(picture, Tensor) else type(picture).__name__
-        raise TypeError(f"{name} is {found}; it must be a float tensor (1, 3, H, W), see load_image")
+        raise TypeError(
+            f"{name} is {found}; it must be a float tensor (1, 3, H, W), see load_image"
+        )
     if picture.ndim != 4 or picture.shape[:2] != (1, 3) or picture.numel() == 0:
         raise ValueError(f"{name} has shape {tuple(picture.shape)}; it must be (1, 3, H, W)")
     low, high = picture.min().item(), picture.max().item()
@@ -535,8 +541,7 @@ def memory_needed(encoder: Encoder, taps: Sequence[str], size: tuple[int, int]) 
     pools = [
         encoder.channels[tap] * pixels // (2 * encoder.strides[tap]) ** 2
         for tap, following in zip(encoder.taps, encoder.taps[1:], strict=False)
-        if encoder.strides[tap] != encoder.strides[following]
-        and encoder.taps.index(tap) < deepest
+        if encoder.strides[tap] != encoder.strides[following] and encoder.taps.index(tap) < deepest
     ]
     pictures = 14 * 3 * pixels * 4  # the picture, its gradient, the moments, the average, copies
     return (sum(maps) + 2 * max(maps)) * bytes_each + sum(pools) * (bytes_each + 8) + pictures

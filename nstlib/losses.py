@@ -204,7 +204,10 @@ class ContentLoss(nn.Module):
         _, channels, height, width = self.target.shape
         if self.normalize == "energy":
             return mean_square / (self.target.float().square().mean() + EPS)
-        return mean_square * {"chw": 1, "hw": channels, "sum": channels * height * width}[self.normalize]
+        return (
+            mean_square
+            * {"chw": 1, "hw": channels, "sum": channels * height * width}[self.normalize]
+        )
 
 
 class GramLoss(nn.Module):
@@ -299,7 +302,9 @@ class StatisticsLoss(nn.Module):
         """
         channels = self.target.shape[-1]
         if features.shape[1] != channels:
-            raise ValueError(f"features has {features.shape[1]} channels; the style's has {channels}")
+            raise ValueError(
+                f"features has {features.shape[1]} channels; the style's has {channels}"
+            )
         found = torch.stack(mean_std(features), dim=1)  # (N, 2, C)
         squares = (found - self.target).square().sum(dim=(1, 2)).mean()
         if self.normalize == "energy":
