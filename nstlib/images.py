@@ -270,17 +270,16 @@ def _to_rgb(name: str, picture: Image.Image, fill: tuple[int, int, int]) -> Arra
         )
     profile, info = _profile(picture), picture.info
     is_grey = Image.getmodebase(picture.mode) == "L"
-    alpha = None
+    alpha: Array | None = None
     if picture.mode.startswith("I;16"):
-        grey = _grey16(picture, tags)
-        if "transparency" in info:
-            alpha = np.asarray(picture) != info["transparency"]
-        rgb = _grey_to_rgb(grey, profile)
+        if "transparency" in info:  # one grey value is transparent
+            alpha = (np.asarray(picture) != info["transparency"]).astype(np.float32)
+        rgb = _grey_to_rgb(_grey16(picture, tags), profile)
     else:
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             alpha = _levels(picture.getchannel("A"))
-        if is_grey:
+        if is_grey:  # by way of RGB, because Pillow cannot make L of every such mode
             rgb = _grey_to_rgb(_levels(picture.convert("RGB").convert("L")), profile)
         else:
             rgb = _levels(_to_srgb(picture, profile))
@@ -327,15 +326,17 @@ def _to_srgb(
         # Viewers ignore a profile of another colour space, and show CMYK that has none as
         # red = (1 - cyan)(1 - black), and so on.
         return picture.convert("RGB")
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION  # with this intent, what viewers default to
-    converted = ImageCms.profileToProfile(
-        picture,
-        profile,
-        ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
-        flags=flags | ImageCms.Flags.NOOPTIMIZE if exact else flags,
-    )
+    try:
+        converted = ImageCms.profileToProfile(
+            picture,
+            profile,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,  # paper becomes white
+            outputMode="RGB",
+            flags=ImageCms.Flags.NOOPTIMIZE if exact else ImageCms.Flags.NONE,
+        )
+    except ImageCms.PyCMSError:  # a damaged profile: viewers show the pixels as they stand
+        return picture.convert("RGB")
     assert converted is not None  # it is None only when it converts in place
     return converted
 
@@ -664,9 +665,9 @@ def _style_files() -> dict[str, Path]:
 _GAP = 12  # pixels between pictures
 _LINE = 17  # pixels a line of a title takes
 _FONT = 13  # pixels, the size of its letters
-# Pixels become inches and pixels again on their way through the figure: a power of two divides
-# and multiplies back exactly, so that no row of pixels is lost to rounding.
-_DPI = 64
+# A figure is measured in inches and its letters in points of 1/72 inch: at 72 pixels an inch a point
+# is a pixel, and sizes come back whole (at 100, 402 pixels would come back as 401).
+_DPI = 72
 
 
 @dataclass(frozen=True)
@@ -735,7 +736,8 @@ def compare(
     tallest = max(image.shape[-2] for image in images)
     height = min(tallest, 320) if height is None else _positive("height", height)
     pictures = [to_uint8(resize(image, _at_height(image, height))) for image in images]
-    said = alt or "; ".join(filter(None, titles)) or f"images without titles: {len(images)}"
+    untitled = "an image" if len(images) == 1 else f"{len(images)} images"
+    said = alt or "; ".join(filter(None, titles)) or untitled
     drawn, width, total = _drawn(pictures, titles, columns)
     return Picture(drawn, " ".join(said.split()), width, total)
 
@@ -771,7 +773,7 @@ def _drawn(pictures: list[Array], titles: list[str], columns: int) -> tuple[byte
     canvas = FigureCanvasAgg(figure)
 
     def write(line: str, x: float = 0, y: float = 0) -> Text:
-        return figure.text(x, y, line, fontsize=_FONT * 72 / _DPI, color="black", ha="center")
+        return figure.text(x, y, line, fontsize=_FONT, color="black", ha="center")
 
     def measure(line: str) -> int:
         text = write(line)
