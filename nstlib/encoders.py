@@ -87,7 +87,7 @@ class Encoder(nn.Module):
             raise ValueError(f"pooling is {pooling!r}; it takes 'max' or 'avg'")
         if padding not in ("zeros", "reflect", "replicate"):
             raise ValueError(f"padding is {padding!r}; it takes 'zeros', 'reflect' or 'replicate'")
-        self.name, self.weights, self.pooling = name, weights, pooling
+        self.name, self.weights, self.pooling, self.padding = name, weights, pooling, padding
         self.widths, self.depths = tuple(widths), tuple(depths[: len(widths)])
         self.convs = nn.ModuleDict()
         channels = 3
@@ -141,17 +141,27 @@ class Encoder(nn.Module):
         for layer, conv in self.convs.items():
             if layer.endswith("_1") and layer != "conv1_1":
                 features = self._pool(features)
-            features = maps[layer] = conv(features)
-            if wanted <= maps.keys():
+            features = conv(features)
+            if layer in wanted:
+                maps[layer] = features
+            if len(maps) == len(wanted):  # what nobody asked for is not kept: it can be gigabytes
                 break
-            features = maps[_relu(layer)] = F.relu(features)
-            if wanted <= maps.keys():
+            features = F.relu(features)
+            if _relu(layer) in wanted:
+                maps[_relu(layer)] = features
+            if len(maps) == len(wanted):
                 break
         return {tap: maps[tap] for tap in taps}
 
     def in_dtype(self, dtype: torch.dtype) -> Self:
         """Return this encoder computing in ``dtype``: itself, or a copy."""
-        return self if dtype == self.dtype else copy.deepcopy(self).to(dtype)
+        if dtype == self.dtype:
+            return self
+        twin = copy.deepcopy(self)
+        twin.convs.to(
+            dtype
+        )  # mean and std stay as they are: rounded, they would shift every picture
+        return twin
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode: an encoder is an instrument, not something that is trained here."""
@@ -169,10 +179,11 @@ class Encoder(nn.Module):
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"image has shape {tuple(image.shape)}; it must be (N, 3, H, W)")
         stride = max((self.strides[tap] for tap in taps), default=1)
-        if min(image.shape[2:]) < stride:
+        smallest = max(stride, 2) if self.padding == "reflect" else stride  # a pixel has no mirror
+        if min(image.shape[2:]) < smallest:
             raise ValueError(
                 f"image is {image.shape[2]}×{image.shape[3]} px; "
-                f"{max(taps, key=self.strides.__getitem__)} needs at least {stride} px a side"
+                f"{max(taps, key=self.strides.__getitem__)} needs at least {smallest} px a side"
             )
 
 
@@ -192,7 +203,7 @@ conv1_1 … relu3_4 (conv1_1–conv1_2, conv2_1–conv2_2, conv3_1–conv3_4, an
     if missing:
         blocks = ", ".join(f"conv{b}_1–conv{b}_{n}" for b, n in enumerate(encoder.depths, start=1))
         raise ValueError(
-            f"{argument} asks for {', '.join(missing)}, which encoder {encoder.name!r} "
+            f"{argument} asks for {', '.join(map(str, missing))}, which encoder {encoder.name!r} "
             f"({encoder.weights} weights) lacks; it has {encoder.taps[0]} … {encoder.taps[-1]} "
             f"({blocks}, and a relu after each)"
         )
@@ -294,31 +305,32 @@ def find_vgg19_weights() -> Path | None:
     """Return the file of VGG-19 weights on this machine, or None.
 
     Looks in ``NSTLIB_WEIGHTS`` (a folder or a file, or several joined by the system's path
-    separator), then in torch hub's cache.
+    separator), then in torch hub's cache. Of a folder's files the largest has the most blocks.
     """
     for place in config.weights_dirs():
         candidates = [place] if place.is_file() else sorted(place.glob("vgg19*"))
-        for path in candidates:
-            if path.suffix in (".safetensors", ".pth") and path.name.startswith("vgg19"):
-                return path
+        files = [path for path in candidates if _may_be_vgg19(path)]
+        if files:
+            return max(files, key=lambda path: path.stat().st_size)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
     return cached if cached.is_file() else None
+
+
+def _may_be_vgg19(path: Path) -> bool:
+    named_so = path.name.startswith("vgg19") and not path.name.startswith("vgg19_bn")
+    return named_so and path.suffix in (".safetensors", ".pth")
 
 
 def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     state, metadata = _read(path)
     try:
         shape = json.loads(metadata["config"])
-        encoder = Encoder(
-            shape["widths"],
-            shape["depths"],
-            pooling=pooling,
-            padding=padding,
-            name="slim",
-            weights=shape["weights"],
-        )
+        widths, depths, source = list(shape["widths"]), list(shape["depths"]), str(shape["weights"])
+        if not all(isinstance(count, int) and count > 0 for count in widths + depths):
+            raise ValueError(f"widths are {widths} and depths {depths}")
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: holds no encoder of ours (no readable 'config')") from error
+    encoder = Encoder(widths, depths, pooling=pooling, padding=padding, name="slim", weights=source)
     return _fill(encoder, state, path)
 
 
@@ -378,7 +390,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         raise WeightsError(f"{path}: is no plain file of tensors ({error})") from error
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{path}: holds no table of tensors by name")
-    return loaded, {}
+    return {name: value.detach() for name, value in loaded.items()}, {}  # a Parameter's value
 
 
 def _fill(encoder: Encoder, state: Mapping[str, Tensor], path: Path) -> Encoder:
