@@ -6,6 +6,10 @@
 PYTHON ?= python3
 TORCH ?= auto
 
+# OpenMP's threads spin while they wait. Where a browser or another run wants the same few cores,
+# spinning threads hold up the ones they wait for, and a step takes many times as long.
+export OMP_WAIT_POLICY ?= passive
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(TORCH)
@@ -43,6 +47,7 @@ lab: $(READY)
 		--LabApp.default_url=/lab/tree/notebooks/$(FIRST_NOTEBOOK)
 
 demo: $(READY)
+	@mkdir -p out
 	@$(BIN)/nst gatys astronaut vortex -o out/demo.png
 
 test: $(READY)

@@ -72,7 +72,9 @@ def install(python: Path, cpu_wheels: bool, index: str = CPU_INDEX) -> None:
     """Install this package in place, with all that it needs, at the versions of constraints.txt."""
     # A local version such as 2.14.1+cpu sorts above 2.14.1, so pip prefers what the index has.
     extra = ["--extra-index-url", index] if cpu_wheels else []
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", *extra]
+    # Gigabytes are not fetched in silence; where they are here already, there is little to say.
+    quiet = ["--quiet"] if torch_build(python) else []
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *extra]
     subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[all]"], check=True)
 
 
