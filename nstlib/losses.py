@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from nstlib.encoders import Encoder
@@ -56,8 +55,8 @@ def gram(features: Tensor, normalize: GramScale = "hw") -> Tensor:
         normalize: the scale s: ``"hw"`` H·W, a mean over positions; ``"chw"`` C·H·W; ``"sum"`` 1.
 
     Returns:
-        ``(N, C, C)`` in float32 at least, symmetric; images of a batch are never mixed. Half
-        precision is scaled before the product, where its sum would overflow after it.
+        ``(N, C, C)`` in float32 at least, symmetric; images of a batch are never mixed. float16 is
+        multiplied as float32: its sums over a picture overflow, and scaled first they vanish.
 
     Example:
         >>> gram(torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]]), normalize="sum")
@@ -73,10 +72,10 @@ def gram(features: Tensor, normalize: GramScale = "hw") -> Tensor:
     _, channels, height, width = features.shape
     scale = {"sum": 1, "hw": height * width, "chw": channels * height * width}[normalize]
     flat = features.flatten(2)  # (N, C, H·W)
-    if flat.dtype == torch.float16:  # sums over a picture pass 65504, half precision's largest
-        flat, scale = flat * scale**-0.5, 1  # √s in each factor is s in the product
-    product: Tensor = _SelfProduct.apply(flat)  # type: ignore[no-untyped-call]
-    return (product if product.dtype == torch.float64 else product.float()) / scale
+    if flat.dtype == torch.float16:
+        flat = flat.float()
+    product: Tensor = _SelfProduct.apply(flat)
+    return _float32_at_least(product) / scale
 
 
 class _SelfProduct(torch.autograd.Function):
@@ -129,8 +128,7 @@ def mean_std(features: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
         Huang & Belongie, Arbitrary Style Transfer in Real-time with AdaIN, 2017, eq. 5 and 6.
     """
     _check_maps(features)
-    flat = features.flatten(2)  # (N, C, H·W)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
+    flat = _float32_at_least(features).flatten(2)  # (N, C, H·W)
     mean = flat.mean(dim=2)
     variance = (flat - mean[..., None]).square().mean(dim=2)  # two passes: E[x²]−E[x]² cancels
     return mean, (variance + eps).sqrt()
@@ -182,12 +180,15 @@ class ContentLoss(nn.Module):
     """
 
     target: Tensor
+    energy: Tensor
 
     def __init__(self, features: Tensor, normalize: Normalize = "energy") -> None:
         super().__init__()
         _check_maps(features)
         self.normalize = _checked(normalize)
-        self.register_buffer("target", features.detach())
+        # A copy: an optimiser that moves the caller's picture in place must not move the target.
+        self.register_buffer("target", _float32_at_least(features.detach()).clone())
+        self.register_buffer("energy", self.target.square().mean(dim=(1, 2, 3)))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the loss of ``features``, a mean over the batch.
@@ -200,14 +201,15 @@ class ContentLoss(nn.Module):
                 f"features has shape {tuple(features.shape)}; "
                 f"the content's is {tuple(self.target.shape)}"
             )
-        mean_square = F.mse_loss(features, self.target.expand_as(features)).float()
+        _check_batch(features, self.target)
         _, channels, height, width = self.target.shape
+        # By norms, one an image: their gradient keeps the layout of the maps, for the convolution.
+        norms: Tensor = torch.linalg.vector_norm(features - self.target, dim=(1, 2, 3))
+        mean_squares = norms.square() / (channels * height * width)
         if self.normalize == "energy":
-            return mean_square / (self.target.float().square().mean() + EPS)
-        return (
-            mean_square
-            * {"chw": 1, "hw": channels, "sum": channels * height * width}[self.normalize]
-        )
+            return (mean_squares / (self.energy + EPS)).mean()
+        factors = {"chw": 1, "hw": channels, "sum": channels * height * width}
+        return mean_squares.mean() * factors[self.normalize]
 
 
 class GramLoss(nn.Module):
@@ -238,8 +240,7 @@ class GramLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize = _checked(normalize)
-        styles = [features] if isinstance(features, Tensor) else list(features)
-        grams = torch.stack([gram(style.detach(), self._scale) for style in styles])
+        grams = torch.stack([gram(style, self._scale) for style in _style_maps(features)])
         self.register_buffer("target", _mixed(grams, weights))
 
     @property
@@ -256,11 +257,11 @@ class GramLoss(nn.Module):
             raise ValueError(
                 f"features has {features.shape[1]} channels; the style's has {self.target.shape[-1]}"
             )
-        found = gram(features, self._scale)
-        mean_square = F.mse_loss(found, self.target.expand_as(found))
+        _check_batch(features, self.target)
+        mean_squares = (gram(features, self._scale) - self.target).square().mean(dim=(1, 2))
         if self.normalize == "energy":
-            return mean_square / (self.target.square().mean() + EPS)
-        return mean_square * (self.target.shape[-1] ** 2 if self.normalize == "sum" else 1)
+            return (mean_squares / (self.target.square().mean(dim=(1, 2)) + EPS)).mean()
+        return mean_squares.mean() * (self.target.shape[-1] ** 2 if self.normalize == "sum" else 1)
 
 
 class StatisticsLoss(nn.Module):
@@ -290,9 +291,9 @@ class StatisticsLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize = _checked(normalize)
-        styles = [features] if isinstance(features, Tensor) else list(features)
-        statistics = torch.stack([torch.stack(mean_std(s.detach()), dim=1) for s in styles])
-        self.register_buffer("target", _mixed(statistics, weights))  # (1, 2, C): means, then stds
+        statistics = [torch.stack(mean_std(style), dim=1) for style in _style_maps(features)]
+        # (1, 2, C): means, then deviations
+        self.register_buffer("target", _mixed(torch.stack(statistics), weights))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the loss of ``features``, a mean over the batch.
@@ -305,11 +306,12 @@ class StatisticsLoss(nn.Module):
             raise ValueError(
                 f"features has {features.shape[1]} channels; the style's has {channels}"
             )
+        _check_batch(features, self.target)
         found = torch.stack(mean_std(features), dim=1)  # (N, 2, C)
-        squares = (found - self.target).square().sum(dim=(1, 2)).mean()
+        squares = (found - self.target).square().sum(dim=(1, 2))  # one an image
         if self.normalize == "energy":
-            return squares / (self.target.square().sum() + EPS)
-        return squares / (channels if self.normalize == "chw" else 1)
+            return (squares / (self.target.square().sum(dim=(1, 2)) + EPS)).mean()
+        return squares.mean() / (channels if self.normalize == "chw" else 1)
 
 
 class TotalVariationLoss(nn.Module):
@@ -351,7 +353,10 @@ class PerceptualLoss(nn.Module):
         normalize: Normalize = "energy",
     ) -> None:
         super().__init__()
-        self.layers = dict(layers or {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0})
+        chosen = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0} if layers is None else layers
+        if not chosen:
+            raise ValueError("layers is {}; it takes a weight for one tap at least")
+        self.layers = dict(chosen)
         self.encoder = encoder
         with torch.no_grad():
             maps = encoder(image, list(self.layers))
@@ -389,6 +394,19 @@ def mixing_weights(weights: Sequence[float] | None, count: int) -> Tensor:
     return values / values.sum()
 
 
+def _style_maps(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Return the maps of one style or several as a list, without their gradients."""
+    styles = [features] if isinstance(features, Tensor) else list(features)
+    for style in styles:
+        _check_maps(style)
+    if not styles:
+        raise ValueError("features holds no style; it takes one at least")
+    channels = [style.shape[1] for style in styles]
+    if len(set(channels)) > 1:
+        raise ValueError(f"features has styles of {' and '.join(map(str, channels))} channels")
+    return [style.detach() for style in styles]
+
+
 def _mixed(targets: Tensor, weights: Sequence[float] | None) -> Tensor:
     """Return the weighted mean over the first axis, one target a style."""
     shares = mixing_weights(weights, len(targets)).to(targets)
@@ -402,6 +420,15 @@ def _checked(normalize: Normalize) -> Normalize:
             f"normalize is {normalize!r}; it takes {', '.join(map(repr, get_args(Normalize)))}"
         )
     return normalize
+
+
+def _float32_at_least(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _check_batch(features: Tensor, target: Tensor) -> None:
+    if len(target) not in (1, len(features)):
+        raise ValueError(f"features has {len(features)} images; the target has {len(target)}")
 
 
 def _check_maps(features: Tensor, argument: str = "features") -> None:
