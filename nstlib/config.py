@@ -89,7 +89,7 @@ def has_fast_bfloat16(device_type: str = "cpu") -> bool:
     times faster in bfloat16; others emulate it and are slower than float32.
     """
     if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type != "cpu":
         return False
     # torch names these probes with an underscore, and offers no public ones.

@@ -6,7 +6,14 @@ map :math:`P_l` (a 1×1 convolution) has to predict each of the teacher's maps f
 .. math:: L = \frac1{|l|} \sum_l \frac{\operatorname{mean}\,(P_l\,s_l - t_l)^2}{\operatorname{mean}\,t_l^2}
 
 so that every layer counts alike: 1 is a student that knows nothing, 0 one that knows all. The maps
-:math:`P_l` are thrown away afterwards: Gram matrices do not mind a change of basis.
+:math:`P_l` are thrown away afterwards.
+
+Two things make the student good at what it is for, beyond predicting maps of photos. It also
+*rehearses*: part of each batch are pictures halfway between a photo and a style, made by Gatys'
+method with the student as it is now, for that is where it will be asked, and where a small network
+has blind spots that an optimiser finds. And it is *balanced* in the end: each channel is scaled by
+how much it says about the teacher's maps, so that a distance between Gram matrices weighs channels
+as the teacher would.
 
 Reference:
     Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015; Romero et al.,
@@ -15,6 +22,7 @@ Reference:
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -26,11 +34,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from nstlib import config
+from nstlib import config, losses
 from nstlib.datasets import Crops
 from nstlib.encoders import Encoder, random_encoder
 
+STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 TAPS = tuple(f"relu{b}_{i}" for b, depth in enumerate((2, 2, 4), 1) for i in range(1, depth + 1))
 
 
@@ -45,6 +55,7 @@ class Recipe:
     weight_decay: float = 1e-4
     warm_up: int = 200  # steps
     average: float = 0.999  # the weights that ship are a mean of the last 1/(1 - average) steps
+    rehearsed: int = 3  # of each batch, pictures that the student itself has led towards a style
     seed: int = 0
 
 
@@ -62,18 +73,76 @@ class Student(nn.Module):
 
     def __init__(self, teacher: Encoder, start: Encoder | None = None, seed: int = 0) -> None:
         super().__init__()
-        self.encoder = start if start is not None else random_encoder("slim", seed)
+        self.encoder = copy.deepcopy(start) if start else random_encoder("slim", seed)
         self.encoder.requires_grad_(True)
-        torch.manual_seed(seed)
-        self.projections = nn.ModuleDict(
-            {tap: nn.Conv2d(self.encoder.channels[tap], teacher.channels[tap], 1) for tap in TAPS}
-        )
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        widths = {tap: (self.encoder.channels[tap], teacher.channels[tap]) for tap in TAPS}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.projections = nn.ModuleDict({tap: nn.Conv2d(*widths[tap], 1) for tap in TAPS})
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Predict the teacher's maps."""
         maps = self.encoder(image, TAPS)
         return {tap: self.projections[tap](maps[tap]) for tap in TAPS}
+
+
+class Rehearsal:
+    """Pictures on their way from a photo to a style, led there by the student as it is now.
+
+    Each starts as one crop and follows, for ``life`` steps of Adam, the student's own style loss
+    towards the Gram matrices of another crop; then a new one takes its place.
+    """
+
+    _STATE = ("images", "styles", "ages", "moments", "next")
+
+    def __init__(self, crops: Crops, generator: torch.Generator, slots: int = 24) -> None:
+        self.crops, self.generator, self.life = crops, generator, 100
+        self.images = crops.draw(slots, generator)
+        self.styles = crops.draw(slots, generator)
+        self.ages = [1 + slot * self.life // slots for slot in range(slots)]  # of all ages at once
+        self.moments = torch.zeros(2, *self.images.shape)
+        self.next = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on exactly."""
+        return {name: getattr(self, name) for name in self._STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        for name in self._STATE:
+            setattr(self, name, state[name])
+
+    def draw(self, count: int, encoder: Encoder, dtype: torch.dtype) -> Tensor:
+        """Lead the next ``count`` pictures one step further and return them."""
+        slots = [(self.next + i) % len(self.images) for i in range(count)]
+        self.next = (slots[-1] + 1) % len(self.images)
+        place = encoder.mean.device
+        image = self.images[slots].to(place).requires_grad_()
+        with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
+            with torch.no_grad():
+                targets = encoder(self.styles[slots].to(place), STYLE_TAPS)
+            maps = encoder(image, STYLE_TAPS)
+        errors = [
+            _relative_error(losses.gram(maps[tap]), losses.gram(targets[tap])) for tap in STYLE_TAPS
+        ]
+        (gradient,) = torch.autograd.grad(torch.stack(errors).sum(), image)
+        for slot, slope in zip(slots, gradient.cpu(), strict=True):
+            self._advance(slot, slope)
+        return self.images[slots]
+
+    def _advance(self, slot: int, gradient: Tensor, rate: float = 0.03) -> None:
+        """Do one step of Adam, written out because each picture has an age of its own."""
+        first, second = self.moments[:, slot]
+        first.lerp_(gradient, 0.1)
+        second.lerp_(gradient.square(), 0.01)
+        age = self.ages[slot]
+        step = (first / (1 - 0.9**age)) / ((second / (1 - 0.99**age)).sqrt() + 1e-12)
+        self.images[slot].sub_(rate * step).clamp_(0, 1)
+        self.ages[slot] += 1
+        if self.ages[slot] > self.life:
+            self.images[slot], self.styles[slot] = self.crops.draw(2, self.generator)
+            self.moments[:, slot], self.ages[slot] = 0, 1
 
 
 def distill(
@@ -106,9 +175,8 @@ def distill(
     dtype = config.pick_dtype("auto", place)
     teacher = teacher.to(place).in_dtype(dtype)
     student = Student(teacher, start, recipe.seed).to(place)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
-    )
+    running_mean = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(student, multi_avg_fn=running_mean)
     optimizer = torch.optim.AdamW(
         student.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -116,17 +184,28 @@ def distill(
         optimizer, recipe.learning_rate, recipe.steps, pct_start=recipe.warm_up / recipe.steps
     )
     generator = torch.Generator().manual_seed(recipe.seed)
-    state = {"student": student, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    rehearsal = Rehearsal(crops, generator)
+    state: dict[str, Any] = {
+        "student": student,
+        "averaged": averaged,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "rehearsal": rehearsal,
+    }
     first = _resume(checkpoint, recipe, state, generator)
     exam = held_out.draw(64, torch.Generator().manual_seed(1)).to(place)
     running = 0.0
     for step in range(first, recipe.steps + 1):
-        image = crops.draw(recipe.batch, generator).to(place)
+        image = crops.draw(recipe.batch - recipe.rehearsed, generator)
+        if recipe.rehearsed:
+            led = rehearsal.draw(recipe.rehearsed, student.encoder, dtype)
+            image = torch.cat([image, led])
+        image = image.to(place)
         loss = prediction_loss(student, teacher, image, dtype)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -134,11 +213,12 @@ def distill(
         running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
         if step % every == 0 or step == recipe.steps:
             with torch.no_grad():
-                judged = [prediction_loss(averaged, teacher, part, dtype) for part in exam.split(8)]
+                parts = torch.split(exam, recipe.batch)
+                judged = [prediction_loss(averaged, teacher, part, dtype) for part in parts]
             _save_checkpoint(checkpoint, recipe, state, generator, step)
             trained = averaged.module
             assert isinstance(trained, Student)
-            save_encoder(trained.encoder, checkpoint.with_suffix(".safetensors"), recipe, step)
+            save_encoder(balanced(trained), checkpoint.with_suffix(".safetensors"), recipe, step)
             yield Progress(step, running, float(torch.stack(judged).mean()))
 
 
@@ -150,10 +230,36 @@ def prediction_loss(
         targets = teacher(image, TAPS)
     with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
         predicted = student(image)
-    # Norms, summed in float32, of maps that stay in their own dtype: half of a step is reading maps.
-    norm = partial(torch.linalg.vector_norm, dtype=torch.float32)
-    errors = [(norm(predicted[tap] - targets[tap]) / norm(targets[tap])).square() for tap in TAPS]
+    errors = [_relative_error(predicted[tap], targets[tap]) for tap in TAPS]
     return torch.stack(errors).mean()
+
+
+def balanced(student: Student) -> Encoder:
+    """Return the student's encoder with each channel scaled by its weight in the projections.
+
+    A ReLU passes a positive factor through, so a channel can be scaled where it is made and the
+    factor taken back where it is read: what the network computes stays the same, but a channel that
+    the teacher's maps hardly contain is now small in a Gram matrix, as it should be.
+    """
+    encoder = copy.deepcopy(student.encoder).requires_grad_(False)
+    before = torch.ones(3)
+    for conv, tap in zip(encoder.convs.values(), TAPS, strict=True):
+        assert isinstance(conv, nn.Conv2d)
+        projection = student.projections[tap].weight
+        assert isinstance(projection, Tensor)
+        assert conv.bias is not None
+        factor = projection.detach().flatten(1).norm(dim=0)  # one for each channel
+        conv.weight.mul_(factor[:, None, None, None] / before.to(factor)[:, None, None])
+        conv.bias.mul_(factor)
+        before = factor
+    return encoder
+
+
+def _relative_error(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return ‖found − wanted‖² / ‖wanted‖², summed in float32 while maps stay in their own dtype."""
+    norm = partial(torch.linalg.vector_norm, dtype=torch.float32)
+    error: Tensor = (norm(found - wanted) / norm(wanted)).square()
+    return error
 
 
 def save_encoder(encoder: Encoder, path: Path, recipe: Recipe, step: int) -> None:

@@ -118,6 +118,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
 # The recipes of widely read sources, as they stand there. Both need VGG-19 down to its fifth block.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    # What the command line starts from: broad strokes first, and the mean of the last pictures.
+    "picture": {"ladder": 4, "average": 0.9, "style_weight": 30.0, "tv_weight": 0.1},
     # Dive into Deep Learning, section 14.12. Its text says conv4_2 and its code, index 25, conv4_4.
     "d2l": {
         "content_taps": {"conv4_4": 1.0},
