@@ -52,11 +52,13 @@ __all__ = [
 # What ships: a file's name and the arguments of `paint` that make it, chosen by eye.
 STYLES: dict[str, dict[str, Any]] = {
     "vortex": {"name": "vortex", "seed": 1, "palette": "night"},
+    "vortex-dawn": {"name": "vortex", "seed": 2, "palette": "dawn"},
     "woodblock": {"name": "woodblock", "seed": 1, "palette": "prussian"},
     "stained_glass": {"name": "stained_glass", "seed": 0, "palette": "cathedral"},
     "mosaic": {"name": "mosaic", "seed": 0, "palette": "lagoon"},
     "pointillism": {"name": "pointillism", "seed": 0, "palette": "riverside"},
     "cubism": {"name": "cubism", "seed": 0, "palette": "cafe"},
+    "cubism-fauve": {"name": "cubism", "seed": 2, "palette": "fauve"},
     "engraving": {"name": "engraving", "seed": 0, "palette": "folio"},
     "gilded": {"name": "gilded", "seed": 0, "palette": "gold"},
 }
@@ -110,15 +112,18 @@ def write_styles(folder: str | os.PathLike[str]) -> list[Path]:
 
     Returns the files' paths.
     """
-    paths = []
-    for stem, arguments in STYLES.items():
-        path = Path(folder) / f"{stem}.jpg"
-        recipe = {"made by": "nstlib.painting.paint", "size": STYLE_SIZE, **arguments}
-        picture = Image.fromarray(images.to_uint8(paint(size=STYLE_SIZE, **arguments)))
-        # images.save_image's JPEG is made to be edited further, and twice as large.
-        buffer = io.BytesIO()
-        metadata = images._metadata("JPEG", recipe)
-        picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True, **metadata)
-        images._write(path, buffer.getvalue())
-        paths.append(path)
+    paths = [Path(folder) / f"{stem}.jpg" for stem in STYLES]
+    for path, arguments in zip(paths, STYLES.values(), strict=True):
+        _write_style(path, arguments)
     return paths
+
+
+def _write_style(path: Path, arguments: dict[str, Any]) -> None:
+    """Paint one style into a file."""
+    picture = Image.fromarray(images.to_uint8(paint(size=STYLE_SIZE, **arguments)))
+    recipe = {"made by": "nstlib.painting.paint", "size": STYLE_SIZE, **arguments}
+    # images.save_image writes JPEGs to be edited further, twice as large.
+    buffer = io.BytesIO()
+    metadata = images._metadata("JPEG", recipe)
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True, **metadata)
+    images._write(path, buffer.getvalue())

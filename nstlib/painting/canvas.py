@@ -114,12 +114,16 @@ def relief(height: Array, depth: float, light: tuple[float, float] = (-0.7, -0.7
     every size; ``light`` is the direction the light comes from.
     """
     dy, dx = np.gradient(height)
-    slope = (dx * light[0] + dy * light[1]) * (height.shape[0] / 512)
+    # A surface that rises to the right turns its face to the left.
+    slope = -(dx * light[0] + dy * light[1]) * (height.shape[0] / 512)
     return np.asarray(depth * slope / (1.0 + np.abs(slope)), dtype=np.float32)
 
 
 def edge_distance(labels: npt.NDArray[np.integer]) -> Array:
-    """Return the distance from each pixel to the nearest border between two labels, in unit lengths."""
+    """Return how far each pixel's centre is from the nearest border between two labels.
+
+    Distances are in unit lengths, and infinite where there is one label only.
+    """
     border = np.zeros(labels.shape, bool)
     across = labels[:, 1:] != labels[:, :-1]
     down = labels[1:] != labels[:-1]
@@ -128,7 +132,8 @@ def edge_distance(labels: npt.NDArray[np.integer]) -> Array:
     border[1:] |= down
     border[:-1] |= down
     distance = ndimage.distance_transform_edt(~border)
-    return np.asarray(distance / labels.shape[0], dtype=np.float32)
+    # The nearest pixel at a border has its centre half a pixel away from it.
+    return np.asarray((distance + 0.5) / labels.shape[0], dtype=np.float32)
 
 
 def finish(color: Array) -> Tensor:

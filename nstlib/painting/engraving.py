@@ -53,7 +53,7 @@ def engraving(
 
     # Each set of lines: its phase across the plate, and from which darkness on it is cut.
     wander = 0.006 * Noise.make(rng, 7, octaves=2).grid(canvas)
-    count = 92 * lines
+    count = 68 * lines
     sets = (
         (form, 0.02, 1.00),
         (
@@ -72,7 +72,7 @@ def engraving(
         pixel = 2 * np.hypot(gx, gy) + 1e-6  # what one pixel is worth in `place`
         cover = smoothstep(-0.75, 0.75, (0.94 * strength - place) / pixel)
         ink = np.maximum(ink, np.where(strength > 0.01, cover, 0.0))
-    contour = smoothstep(0.0028, 0.0010, edge_distance(parts) * (1 + 0.4 * np.tanh(60 * wander)))
+    contour = smoothstep(0.0036, 0.0016, edge_distance(parts) * (1 + 0.4 * np.tanh(60 * wander)))
     ink = np.maximum(ink, contour)
 
     # Paper: laid lines, foxing, and washes that pool at their borders and miss them a little.
@@ -85,9 +85,9 @@ def engraving(
     slip = round(0.004 * canvas)
     color = np.roll(color, (slip, -slip), axis=(0, 1))
     pool = 1 - 0.9 * smoothstep(0.0, 0.012, np.roll(edge_distance(parts), (slip, -slip), (0, 1)))
-    cloudy = 0.60 + 0.16 * Noise.make(rng, 10, octaves=3).grid(canvas) + 0.25 * pool
+    cloudy = 0.66 + 0.16 * Noise.make(rng, 10, octaves=3).grid(canvas) + 0.25 * pool
     strength = (tint * cloudy).clip(0, 1)[..., None]
-    page = paper * (1 - strength) + paper * color * strength / np.maximum(colors.paper.max(), 0.5)
+    page = paper + strength * (color * (1 + laid[..., None]) - paper)
     pressed = (0.93 + 0.05 * Noise.make(rng, 110).grid(canvas)).clip(0.7, 1.0)
     cover = (ink * pressed)[..., None]
     return finish((page + cover * (colors.ink - page)).astype(np.float32))

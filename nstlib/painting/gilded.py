@@ -48,7 +48,7 @@ def gilded(
     seed: Seed = 0,
     palette: Colors = "gold",
     *,
-    branches: Annotated[int, Range(4, 90, "branches of the tree")] = 46,
+    branches: Annotated[int, Range(4, 90, "branches of the tree")] = 30,
     winding: Annotated[float, Range(0.5, 1.5, "how tightly they wind up")] = 1.0,
     rosettes: Annotated[int, Range(0, 400, "flowers in the meadow")] = 170,
     robes: Annotated[int, Range(0, 2, "patterned cloaks beside the tree")] = 2,
@@ -118,8 +118,8 @@ def _grow(rng: np.random.Generator, branches: int, winding: float) -> list[Branc
     turn = rng.choice([-1.0, 1.0])
     foot = np.array([rng.uniform(0.44, 0.56), 0.95], np.float32)
     tree = [
-        branch(foot, -np.pi / 2 - 0.35 * turn, 1.30, turn, 0.060, 0),
-        branch(foot, -np.pi / 2 + 0.30 * turn, 1.15, -turn, 0.056, 0),
+        branch(foot, -np.pi / 2 - 0.35 * turn, 1.30, turn, 0.078, 0),
+        branch(foot, -np.pi / 2 + 0.30 * turn, 1.15, -turn, 0.072, 0),
     ]
     while len(tree) < branches:
         # Many tries; the one with the freest end of all stays.
@@ -162,8 +162,8 @@ def _branches(
         group = [b for b in tree if b.level == level]
         x = np.stack([b.points[:, 0] for b in group])
         y = np.stack([b.points[:, 1] for b in group])
-        width = np.stack([np.maximum(b.width * (1 - 0.86 * s**0.7), 0.0055) for b in group])
-        rim = sweep(size, x, y, (width + 0.0055).astype(np.float32))
+        width = np.stack([np.maximum(b.width * (1 - 0.86 * s**0.7), 0.0075) for b in group])
+        rim = sweep(size, x, y, (width + 0.0065).astype(np.float32))
         canvas.color[rim.covered] = colors.ink
         canvas.height[rim.covered] = 0.0
         body = sweep(size, x, y, width.astype(np.float32))

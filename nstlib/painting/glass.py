@@ -51,19 +51,19 @@ def stained_glass(
     canvas = size * SUPERSAMPLE
     x, y = pixel_centres(canvas)
     shapes, tone_of, warm_of, whole, glow = _window(rng, x, y, rays, flowers)
-    labels, count = _break(rng, shapes, whole, x, y, panes)
-    shape_of = np.zeros(count, np.int64)
-    shape_of[labels.ravel()] = shapes.ravel()
+    labels, cells = _break(rng, shapes, whole, x, y, panes)
 
-    # One colour a pane, from its shape's part of the palette.
-    tone = tone_of[shape_of] + rng.normal(0, 0.13, count)
-    warm = warm_of[shape_of] > rng.uniform(0.02, 0.98, count)
+    # One colour a pane, from its shape's part of the palette. Numbers are drawn for every pane
+    # there could be: at a small size some are lost, and the others must keep their colours.
+    tone = np.repeat(tone_of, cells)
+    warm = np.repeat(warm_of, cells) > rng.uniform(0.02, 0.98, len(tone))
+    tone = tone + rng.normal(0, 0.13, len(tone))
     warm_part, cool_part = colors.part("warm"), colors.part("cool")
     tone = np.clip(tone, 0.22, 1.0).astype(np.float32)
     pane = np.where(warm[:, None], warm_part.nearest(tone), cool_part.nearest(tone))
 
     # Glass: streaks that run another way in each pane, seeds (bubbles), a paler and a denser side.
-    turn = rng.uniform(0, 2 * np.pi, count).astype(np.float32)[labels]
+    turn = rng.uniform(0, 2 * np.pi, len(tone)).astype(np.float32)[labels]
     streaks = np.stack([Noise.make(rng, cells, octaves=3).grid(canvas) for cells in (7, 22)])
     slope = (np.cos(turn) * (x - 0.5) + np.sin(turn) * (y - 0.5)) * 26
     ripple = np.sin(slope + 2.2 * streaks[0] + 5 * turn)
@@ -79,14 +79,14 @@ def stained_glass(
     # Leads: round bars, thicker between shapes than between panes of one shape.
     major = 0.0052 * lead
     minor = 0.0034 * lead
-    bar = np.maximum(1 - (edge_distance(shapes) / major) ** 2, 1 - (distance / minor) ** 2).clip(
-        0.0
-    )
-    round_bar = np.sqrt(bar).astype(np.float32)
+    shape_distance = edge_distance(shapes)
+    bar = np.maximum(1 - (shape_distance / major) ** 2, 1 - (distance / minor) ** 2).clip(0.0)
+    round_bar = np.sqrt(bar)
+    inside = np.maximum(major - shape_distance, minor - distance)
+    cover = (inside * canvas + 0.5).clip(0, 1)[..., None]  # half a pixel from the edge: half
     worn = Noise.make(rng, 60, octaves=2).grid(canvas)
     shine = relief(3.2 * round_bar + 0.12 * worn, 0.5)
     metal = colors.ink * (0.9 + 0.15 * worn[..., None]) + np.maximum(shine, 0)[..., None] * 0.42
-    cover = smoothstep(0.0, 0.12, bar.astype(np.float32))[..., None]
     return finish((glass + cover * (metal - glass)).astype(np.float32))
 
 
@@ -189,11 +189,13 @@ def _window(
 def _break(
     rng: np.random.Generator, shapes: Indices, whole: int, x: Array, y: Array, panes: int
 ) -> tuple[Indices, int]:
-    """Break shapes below ``whole`` along a Voronoi diagram: pane numbers (S, S), and how many."""
+    """Break shapes below ``whole`` along a Voronoi diagram.
+
+    Returns pane numbers (S, S), shape x cells + cell, and the number of cells.
+    """
     side = int(np.ceil(np.sqrt(panes)))
     lattice = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)
     centres = (lattice + rng.uniform(0.05, 0.95, lattice.shape)) / side
     _, cell = cKDTree(centres).query(np.stack([x.ravel(), y.ravel()], 1))
     broken = np.where(shapes < whole, cell.reshape(shapes.shape), 0)
-    found, labels = np.unique(shapes * len(centres) + broken, return_inverse=True)
-    return labels.reshape(shapes.shape), len(found)
+    return shapes * len(centres) + broken, len(centres)

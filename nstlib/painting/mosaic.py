@@ -37,7 +37,7 @@ def mosaic(
     palette: Colors = "lagoon",
     *,
     fish: Annotated[int, Range(1, 9, "how many fish swim")] = 5,
-    stones: Annotated[int, Range(1000, 12000, "stones on the floor")] = 5200,
+    stones: Annotated[int, Range(1000, 12000, "stones on the floor")] = 4200,
     grout: Annotated[float, Range(0.5, 2, "width of the joints")] = 1.0,
 ) -> Tensor:
     """Lay a floor of square stones (tesserae) whose rows follow the outlines of swimming fish.
@@ -60,9 +60,10 @@ def mosaic(
     turn = _angle_at(angle, x, y)
     labels = _lay(size * SUPERSAMPLE, x, y, turn, 1.12 / np.sqrt(stones))
 
-    joint = 0.00095 * grout
+    joint = 0.0012 * grout
     distance = np.where(labels < 0, 0.0, edge_distance(labels)).astype(np.float32)
-    face = smoothstep(0.6 * joint, 1.3 * joint, distance)
+    soft = max(0.35 * joint, 0.5 / (size * SUPERSAMPLE))  # no edge is sharper than a pixel
+    face = smoothstep(joint - soft, joint + soft, distance)
     own = look_up(tone, x, y) + 0.045 * rng.standard_normal(stones).astype(np.float32)
     paint = np.where(
         look_up(warmth, x, y)[:, None] > rng.uniform(0.2, 0.8, (stones, 1)),
@@ -103,7 +104,7 @@ def _pond(rng: np.random.Generator, fish: int) -> tuple[Indices, Array, Array]:
         gaps = np.linalg.norm(tries[:, None] - np.array(spots or [(9.0, 9.0)])[None], axis=2)
         cx, cy = tries[np.argmax(gaps.min(1))]
         spots.append((float(cx), float(cy)))
-        length = float(rng.uniform(0.135, 0.170)) * (5 / max(fish, 4)) ** 0.4
+        length = float(rng.uniform(0.145, 0.185)) * (5 / max(fish, 4)) ** 0.4
         heading = float(rng.uniform(-0.4, 0.4) + (np.pi if rng.random() < 0.5 else 0.0))
         c, s = np.cos(heading), np.sin(heading)
         along = (c * (x - cx) + s * (y - cy)) / length

@@ -108,14 +108,14 @@ PALETTES: dict[str, tuple[str, ...]] = {
     ),
     # A hand-coloured print: iron-gall ink, washes of verdigris, rose and saffron on cream.
     "folio": (
-        "#1a1512",
-        "#245a78",
-        "#b03a2a",
-        "#4f8f62",
-        "#dd8a2c",
-        "#7fb6cc",
-        "#edc873",
-        "#f5ead0",
+        "#16130f",
+        "#1d5580",
+        "#b5382a",
+        "#3f8f66",
+        "#e0862a",
+        "#62aed0",
+        "#f0c565",
+        "#f6ecd2",
     ),
     # Gold leaf and enamel: black-brown, malachite, lapis, vermilion, three golds.
     "gold": (
@@ -131,12 +131,12 @@ PALETTES: dict[str, tuple[str, ...]] = {
     ),
     # A pond in June: bottle green, violet shadows, rose blossoms, a white sky.
     "pond": (
-        "#10263a",
+        "#0c2033",
         "#1f4a4f",
         "#3a4f8f",
-        "#3f7f56",
-        "#7d7fc0",
-        "#c56a94",
+        "#2c8a4c",
+        "#7477cc",
+        "#d4468a",
         "#9fc48a",
         "#f2b8b5",
         "#f5eed6",

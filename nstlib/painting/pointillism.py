@@ -56,7 +56,7 @@ def pointillism(
     hue = Noise.make(rng, 12, octaves=2).grid(FIELD)
 
     # From large dots to small: (how many, diameter, longest over widest, colour's scatter).
-    layers = ((9000, 0.0150, 1.7, 0.07), (16000, 0.0110, 1.35, 0.10), (15000, 0.0088, 1.1, 0.13))
+    layers = ((6000, 0.0185, 1.7, 0.07), (10500, 0.0138, 1.35, 0.10), (10000, 0.0110, 1.1, 0.13))
     for count, width, stretch, scatter in layers:
         count = int(count / dot**2)
         x, y = _evenly(rng, count)

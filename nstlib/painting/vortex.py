@@ -54,7 +54,7 @@ def vortex(
     hue = Noise.make(rng, 9).grid(FIELD)
 
     # From broad to fine: (how many, length, width, how far a stroke's tone strays).
-    layers = ((2600, 0.105, 0.0165, 0.06), (4600, 0.070, 0.0112, 0.09), (4200, 0.050, 0.0078, 0.12))
+    layers = ((1500, 0.130, 0.0220, 0.06), (2600, 0.090, 0.0150, 0.09), (2700, 0.062, 0.0105, 0.12))
     for index, (count, length, width, stray) in enumerate(layers):
         count = int(count / strokes**2)
         x, y = rng.random((2, count)).astype(np.float32) * 1.04 - 0.02
@@ -108,7 +108,7 @@ def _night(rng: np.random.Generator, stars: int, swirl: float) -> tuple[Array, A
     # The wind: a wavy breeze, two great eddies that roll into each other, and a ring at each star.
     breeze = 0.55 * Noise.make(rng, 3).grid(FIELD)
     flow_x, flow_y = np.cos(breeze), np.sin(breeze)
-    tone = 0.30 + 0.05 * Noise.make(rng, 4, octaves=2).grid(FIELD)
+    tone = 0.26 + 0.06 * Noise.make(rng, 4, octaves=2).grid(FIELD)
     turn = rng.choice([-1.0, 1.0])
     middle = (rng.uniform(0.38, 0.60), rng.uniform(0.30, 0.44))
     tilt = rng.uniform(-0.5, 0.5)
@@ -128,7 +128,7 @@ def _night(rng: np.random.Generator, stars: int, swirl: float) -> tuple[Array, A
     centres = _scatter(rng, stars, eddies)
     for index, (cx, cy) in enumerate(centres):
         # The first star is the moon.
-        radius = 0.115 if index == 0 else float(rng.uniform(0.045, 0.08))
+        radius = 0.125 if index == 0 else float(rng.uniform(0.055, 0.09))
         sign = rng.choice([-1.0, 1.0])
         dx, dy = x - cx, y - cy
         r = np.hypot(dx, dy) + 1e-4
@@ -137,12 +137,12 @@ def _night(rng: np.random.Generator, stars: int, swirl: float) -> tuple[Array, A
         flow_y += pull * (sign * dx) / r
         halo = np.exp(-((r / radius) ** 2)) * (0.75 + 0.25 * np.cos(r / radius * 9.0))
         core = smoothstep(0.42 * radius, 0.28 * radius, r.astype(np.float32))
-        tone = np.maximum(tone + 0.50 * halo, core * 0.97)
+        tone = np.maximum(tone + 0.58 * halo, core * 0.97)
 
     # Streaks: noise smeared along the flow, so that bands of light run with the wind.
     norm = np.hypot(flow_x, flow_y) + 1e-6
     flow = np.stack([flow_x / norm, flow_y / norm], -1).astype(np.float32)
-    tone = tone + 0.13 * _smear(Noise.make(rng, 26).grid(FIELD), flow)
+    tone = tone + 0.16 * _smear(Noise.make(rng, 22).grid(FIELD), flow)
 
     # Ground: strokes follow the hills, lit from the sky; then the cypress in front of it all.
     sky = y < far
@@ -156,7 +156,7 @@ def _night(rng: np.random.Generator, stars: int, swirl: float) -> tuple[Array, A
         angle = np.arctan(bend) + 0.25 * np.sin(11 * x + 14 * y)
         flow = np.where(below[..., None], np.stack([np.cos(angle), np.sin(angle)], -1), flow)
     # Wheat catches the light before the near hills.
-    wheat = (y > near + 0.02) & (Noise.make(rng, 4).grid(FIELD) + 5 * (y - near - 0.06) > 0.25)
+    wheat = (y > near + 0.02) & (Noise.make(rng, 4).grid(FIELD) + 5 * (y - near - 0.06) > -0.1)
     tone = np.where(wheat, 0.66 + 0.24 * np.sin((y - near) * 150 + 4 * np.sin(8 * x)), tone)
     trees = _cypress(rng, x, y)
     lean = -np.pi / 2 + 0.35 * np.sin(30 * y + 9 * x)

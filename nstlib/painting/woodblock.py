@@ -28,7 +28,7 @@ def woodblock(
     seed: Seed = 0,
     palette: Colors = "prussian",
     *,
-    waves: Annotated[int, Range(2, 7, "rows of waves")] = 5,
+    waves: Annotated[int, Range(2, 7, "rows of waves")] = 4,
     curl: Annotated[float, Range(0, 1.5, "how far the crests fold over")] = 1.0,
     foam: Annotated[float, Range(0, 2, "how much foam the crests carry")] = 1.0,
     grain: Annotated[float, Range(0, 3, "how strongly the block's wood shows")] = 1.0,
@@ -141,7 +141,7 @@ def _wave_row(
     # between them.
     tones = (0.10, 0.95, 0.34, 0.10, 0.64, 0.26, 0.95, 0.10, 0.48, 0.30, 0.95, 0.10, 0.62, 0.22)
     bands = 2 * len(tones)
-    ink = 0.0016 + 0.0011 * depth
+    ink = 0.0022 + 0.0013 * depth
     for band in range(bands):
         part = band / bands
         # Bands slide back under the fold and sink.
