@@ -63,8 +63,10 @@ def _add_gatys(commands: Any) -> None:
     command.add_argument(
         "style", nargs="+", help="one or several; " + OWN_PICTURES + ", ".join(images.style_names())
     )
-    command.add_argument("-o", "--out", type=Path, required=True, help="where to write the picture")
-    command.add_argument("--size", type=int, default=384, help="shorter side in pixels (%(default)s)")
+    command.add_argument("-o", "--out", type=_out, required=True, help="where to write the picture")
+    command.add_argument(
+        "--size", type=int, default=384, help="shorter side in pixels (%(default)s)"
+    )
     command.add_argument("--encoder", default="slim", choices=("slim", "vgg19"))
     command.add_argument("--preset", default="picture", choices=gatys.PRESETS)
     _add_fields(command, gatys.Settings)
@@ -124,6 +126,16 @@ def find_picture(name: str, size: int | None = None) -> Tensor:
     raise ImageError(f"{name}: no such file, and none that ships is called so; there are: {known}")
 
 
+def _out(text: str) -> Path:
+    """Return where to write, with its folder made: a long run must not fail at its last line."""
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in images.SUFFIXES:
+        known = ", ".join(images.SUFFIXES)
+        raise argparse.ArgumentTypeError(f"{text!r} must end in one of {known}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def _height_width(image: Tensor) -> tuple[int, int]:
     return image.shape[2], image.shape[3]
 
@@ -136,10 +148,12 @@ def _add_paint(commands: Any) -> None:
 
     command = commands.add_parser("paint", help="paint a style picture by code")
     command.add_argument("painter", choices=painting.painters())
-    command.add_argument("-o", "--out", type=Path, required=True, help="where to write the picture")
+    command.add_argument("-o", "--out", type=_out, required=True, help="where to write the picture")
     command.add_argument("--size", type=int, default=512, help="side in pixels (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="another seed, another picture")
-    command.add_argument("--palette", choices=sorted(painting.PALETTES), help="else the painter's own")
+    command.add_argument(
+        "--palette", choices=sorted(painting.PALETTES), help="else the painter's own"
+    )
     command.set_defaults(run=_run_paint)
 
 
@@ -203,7 +217,9 @@ def _add_evaluate(commands: Any) -> None:
     encoder.add_argument(
         "--pictures", type=Path, required=True, help="the folder that the pairs' paths start from"
     )
-    encoder.add_argument("--pairs", type=Path, help="a CSV with content,style (the 20 held-out ones)")
+    encoder.add_argument(
+        "--pairs", type=Path, help="a CSV with content,style (the 20 held-out ones)"
+    )
     encoder.add_argument(
         "--encoders", nargs="+", default=["slim"], help="slim, vgg19, random, or .safetensors files"
     )
@@ -234,7 +250,9 @@ def _run_evaluate_encoder(options: argparse.Namespace) -> None:
 def _encoder(name: str) -> Encoder:
     if name == "random":
         return random_encoder("slim")
-    return load_encoder("slim", weights=name) if name.endswith(".safetensors") else load_encoder(name)
+    return (
+        load_encoder("slim", weights=name) if name.endswith(".safetensors") else load_encoder(name)
+    )
 
 
 # ---------------------------------------------------------------------------------------- bench
@@ -273,11 +291,16 @@ def _add_fields(command: argparse.ArgumentParser, settings: type[Any]) -> None:
         hint, help_text = hints[item.name], f"({item.default})"
         if get_origin(hint) is Annotated:
             hint, value_range = get_args(hint)
-            help_text = f"{value_range.meaning}, {value_range.low:g} to {value_range.high:g} {help_text}"
+            help_text = (
+                f"{value_range.meaning}, {value_range.low:g} to {value_range.high:g} {help_text}"
+            )
         flag = "--" + item.name.replace("_", "-")
         if hint is bool:
             group.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help_text
+                flag,
+                action=argparse.BooleanOptionalAction,
+                default=argparse.SUPPRESS,
+                help=help_text,
             )
             continue
         choices = get_args(hint) if get_origin(hint) is Literal else None

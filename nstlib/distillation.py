@@ -8,7 +8,9 @@ map :math:`P_l` (a 1×1 convolution) has to predict each of the teacher's maps f
 so that every layer counts alike: 1 is a student that knows nothing, 0 one that knows all. The maps
 :math:`P_l` are thrown away afterwards.
 
-Two things make the student good at what it is for, beyond predicting maps of photos. It also
+Three things make the student good at what it is for, beyond predicting maps of photos. It predicts
+the teacher's *Gram matrices* too, those of :math:`P_l\,s_l` against those of :math:`t_l`, so that
+matching the one is matching the other. It
 *rehearses*: part of each batch are pictures halfway between a photo and a style, made by Gatys'
 method with the student as it is now, for that is where it will be asked, and where a small network
 has blind spots that an optimiser finds. And it is *balanced* in the end: each channel is scaled by
@@ -56,6 +58,7 @@ class Recipe:
     warm_up: int = 200  # steps
     average: float = 0.999  # the weights that ship are a mean of the last 1/(1 - average) steps
     rehearsed: int = 3  # of each batch, pictures that the student itself has led towards a style
+    gram_weight: float = 1.0  # of the error of the predicted Gram matrices, beside that of the maps
     seed: int = 0
 
 
@@ -64,8 +67,8 @@ class Progress:
     """One point of the training curve."""
 
     step: int
-    train: float  # running mean of the loss
-    held_out: float  # the loss of the averaged student on crops that it never trains on
+    train: float  # running mean of the maps' error
+    held_out: float  # the maps' error of the averaged student on crops that it never trains on
 
 
 class Student(nn.Module):
@@ -201,7 +204,8 @@ def distill(
             led = rehearsal.draw(recipe.rehearsed, student.encoder, dtype)
             image = torch.cat([image, led])
         image = image.to(place)
-        loss = prediction_loss(student, teacher, image, dtype)
+        maps, matrices = prediction_losses(student, teacher, image, dtype)
+        loss = maps + recipe.gram_weight * matrices
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)
@@ -210,11 +214,11 @@ def distill(
         optimizer.step()
         schedule.step()
         averaged.update_parameters(student)
-        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
+        running = maps.item() if step == first else 0.98 * running + 0.02 * maps.item()
         if step % every == 0 or step == recipe.steps:
             with torch.no_grad():
                 parts = torch.split(exam, recipe.batch)
-                judged = [prediction_loss(averaged, teacher, part, dtype) for part in parts]
+                judged = [prediction_losses(averaged, teacher, part, dtype)[0] for part in parts]
             _save_checkpoint(checkpoint, recipe, state, generator, step)
             trained = averaged.module
             assert isinstance(trained, Student)
@@ -222,16 +226,21 @@ def distill(
             yield Progress(step, running, float(torch.stack(judged).mean()))
 
 
-def prediction_loss(
+def prediction_losses(
     student: nn.Module, teacher: Encoder, image: Tensor, dtype: torch.dtype
-) -> Tensor:
-    """Return the mean over the taps of the relative squared error; 1 means that nothing is known."""
+) -> tuple[Tensor, Tensor]:
+    """Return the relative squared error of the maps, and of the Gram matrices of the style taps.
+
+    Each is a mean over its taps; 1 means that nothing is known.
+    """
     with torch.no_grad():
         targets = teacher(image, TAPS)
     with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
         predicted = student(image)
-    errors = [_relative_error(predicted[tap], targets[tap]) for tap in TAPS]
-    return torch.stack(errors).mean()
+        grams = {t: (losses.gram(predicted[t]), losses.gram(targets[t])) for t in STYLE_TAPS}
+    maps = [_relative_error(predicted[tap], targets[tap]) for tap in TAPS]
+    matrices = [_relative_error(*grams[tap]) for tap in STYLE_TAPS]
+    return torch.stack(maps).mean(), torch.stack(matrices).mean()
 
 
 def balanced(student: Student) -> Encoder:

@@ -50,7 +50,7 @@ MAX_PIXELS = 100_000_000
 
 # Only formats that decode pixels: Pillow's full list holds some that start other programs (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "HEIF", "BMP", "AVIF")
-_SUFFIXES = {
+SUFFIXES = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -538,9 +538,9 @@ def save_image(
         7
     """
     path = Path(path).expanduser()
-    kind = _SUFFIXES.get(path.suffix.lower())
+    kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(_SUFFIXES)}")
+        raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(SUFFIXES)}")
     picture = Image.fromarray(to_uint8(image))
     metadata = {} if recipe is None else _metadata(kind, recipe)
     try:
@@ -657,7 +657,7 @@ def style(name: str, size: int | None = None) -> Tensor:
 def _style_files() -> dict[str, Path]:
     """Return the picture files in the folder of styles by their names."""
     folder = data_dir() / "styles"
-    return {file.stem: file for file in folder.iterdir() if file.suffix in _SUFFIXES}
+    return {file.stem: file for file in folder.iterdir() if file.suffix in SUFFIXES}
 
 
 # ----------------------------------------------------------------------------------------- showing

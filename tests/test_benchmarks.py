@@ -1,0 +1,67 @@
+"""The benchmark does the same work in each contender; how fast is not a unit test's question."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nstlib import benchmarks, gatys
+from nstlib.encoders import random_encoder
+
+
+def test_the_yardstick_makes_the_same_picture_as_the_package() -> None:
+    generator = torch.Generator().manual_seed(0)
+    content = torch.rand(1, 3, 32, 48, generator=generator)
+    style = torch.rand(1, 3, 40, 32, generator=generator)
+    vgg19 = random_encoder("vgg19")
+    plain = benchmarks.plain_steps(content, style, vgg19)
+    ours = gatys.optimize(
+        content, style, vgg19, gatys.preset("d2l", learning_rate=0.01, precision="float32", steps=5)
+    )
+    for _ in range(5):
+        picture, step = next(plain), next(ours)
+    # The yardstick keeps its picture normalised and steps by 0.9: compare the way, not the length.
+    way = (picture.detach() * vgg19.std + vgg19.mean) - content
+    assert (
+        torch.nn.functional.cosine_similarity(way.flatten(), (step.image - content).flatten(), 0)
+        > 0.2
+    )
+
+
+def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    rows = benchmarks.compare(
+        {"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, repeats=3
+    )
+    assert turns == ["a", "b"] * 5  # two turns of warm-up
+    assert [row.name for row in rows] == ["a", "b"]
+    assert all(row.low <= row.milliseconds <= row.high for row in rows)
+
+
+def test_ratios_are_of_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0] * 4 + [0, 4, 0, 1, 0, 8, 0, 2, 0, 90, 0, 3])  # seconds; warm-ups first
+    monkeypatch.setattr(benchmarks.time, "perf_counter", lambda: next(clock))
+    first, second = benchmarks.compare({"slow": lambda: None, "fast": lambda: None}, repeats=3)
+    assert (first.milliseconds, first.ratio) == (8000, 1)
+    assert (second.milliseconds, second.ratio) == (2000, 4)
+
+
+def test_too_few_repeats_are_refused() -> None:
+    with pytest.raises(ValueError, match="repeats is 1"):
+        benchmarks.compare({"a": lambda: None}, repeats=1)
+
+
+def test_every_contender_runs_and_the_report_states_the_machine(tmp_path: Path) -> None:
+    rows = benchmarks.gatys_rows(size=32, repeats=2, slim=random_encoder("slim"))
+    assert len(rows) == 4
+    path = tmp_path / "figures" / "gatys.json"
+    benchmarks.write_json(path, benchmarks.report(rows, size=32))
+    read = json.loads(path.read_text(encoding="utf-8"))
+    assert read["size"] == 32
+    assert read["machine"]["torch"] == torch.__version__
+    assert [row["name"] for row in read["rows"]] == [row.name for row in rows]
+    assert benchmarks.as_table(rows).count("\n") == 5
+    assert list(path.parent.iterdir()) == [path]  # nothing is left of the writing

@@ -1,0 +1,145 @@
+"""The command line: flags are the settings, errors are one sentence, pictures say how they were made."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+import nstlib
+from nstlib import cli, gatys, images
+
+QUICK = ["--size", "48", "--preset", "default", "--steps", "2"]
+
+
+def run(*arguments: str | Path) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_gatys_writes_the_picture_and_its_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "out.png"
+    assert (
+        run("gatys", "astronaut", "vortex", "mosaic", "-o", out, *QUICK, "--style-weight", "7") == 0
+    )
+    assert Path(capsys.readouterr().out.strip()) == out
+    assert nstlib.load_image(out).shape == (1, 3, 48, 48)
+    recipe = images.read_recipe(out)
+    assert recipe["content"] == "astronaut"
+    assert recipe["style"] == ["vortex", "mosaic"]
+    assert recipe["encoder"]["name"] == "slim"
+    assert recipe["settings"]["style_weight"] == 7
+    assert recipe["steps_done"] == 2
+
+
+def test_the_same_flags_make_the_same_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        run("gatys", "chelsea", "vortex", "-o", tmp_path / name, *QUICK, "--init", "noise")
+    assert torch.equal(nstlib.load_image(tmp_path / "a.png"), nstlib.load_image(tmp_path / "b.png"))
+
+
+def test_the_flags_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spy(content: object, styles: object, encoder: object, settings: gatys.Settings) -> object:
+        seen.append(settings)
+        return iter([gatys.Step(1, 1, torch.zeros(1, 3, 8, 8), {}, {"total": 0.0}, {}, 1, 0.0)])
+
+    monkeypatch.setattr(gatys, "optimize", spy)
+    flags = ["--style-taps", "relu1_1=0.5,relu2_1=2", "--content-taps", "relu3_1", "--no-clamp"]
+    run("gatys", "astronaut", "vortex", "-o", tmp_path / "o.png", *flags, "--tv-power", "2")
+    assert seen[0].style_taps == {"relu1_1": 0.5, "relu2_1": 2.0}
+    assert seen[0].content_taps == ("relu3_1",)
+    assert seen[0].clamp is False
+    assert seen[0].tv_power == 2
+    assert seen[0].ladder == gatys.preset("picture").ladder  # what is not given is the preset's
+
+
+def test_every_setting_has_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("gatys", "--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for item in dataclasses.fields(gatys.Settings):
+        assert "--" + item.name.replace("_", "-") in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nobody", "vortex"], "nobody: no such file"),
+        (["astronaut", "vortex", "--style-weight", "-1"], "style_weight is -1"),
+        (["astronaut", "vortex", "--preset", "d2l"], "content_taps asks for conv4_4"),
+        (["astronaut", "vortex", "--ladder", "9"], "ladder is 9"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("gatys", *arguments, "--size", "48", "-o", tmp_path / "o.png") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("nst: ")
+    assert sentence in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_a_run_that_diverges_keeps_the_last_good_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object) -> None:
+        raise gatys.DivergenceError("the run diverged", torch.full((1, 3, 8, 8), 0.5))
+
+    monkeypatch.setattr(gatys, "optimize", diverge)
+    assert run("gatys", "astronaut", "vortex", "-o", tmp_path / "o.png") == 1
+    assert "it is saved as" in capsys.readouterr().err
+    assert nstlib.load_image(tmp_path / "o.png").shape == (1, 3, 8, 8)
+
+
+def test_ctrl_c_keeps_the_picture_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = gatys.optimize
+
+    def interrupted(*arguments: object) -> object:
+        for step in real(*arguments):  # type: ignore[arg-type]
+            yield step
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(gatys, "optimize", interrupted)
+    assert run("gatys", "astronaut", "vortex", "-o", tmp_path / "o.png", *QUICK) == 0
+    assert images.read_recipe(tmp_path / "o.png")["steps_done"] == 1
+
+
+def test_a_suffix_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("gatys", "astronaut", "vortex", "-o", tmp_path / "o.psd")
+    assert ".png" in capsys.readouterr().err
+
+
+def test_paint_is_the_painter(tmp_path: Path) -> None:
+    from nstlib import painting
+
+    out = tmp_path / "p.png"
+    assert run("paint", "vortex", "-o", out, "--size", "64", "--seed", "3") == 0
+    painted = painting.paint("vortex", size=64, seed=3)
+    assert (nstlib.load_image(out) - painted).abs().max() <= 0.5 / 255 + 1e-6
+    assert images.read_recipe(out)["seed"] == 3
+
+
+def test_a_file_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images.save_image(torch.zeros(1, 3, 4, 4), Path("astronaut.png"))
+    Path("astronaut.png").rename("astronaut")
+    assert cli.find_picture("astronaut").shape == (1, 3, 4, 4)
+
+
+def test_evaluate_needs_its_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "load_encoder", lambda name: nstlib.encoders.random_encoder("slim"))
+    assert run("evaluate", "encoder", "--pictures", tmp_path) == 2
+    assert "content/" in capsys.readouterr().err

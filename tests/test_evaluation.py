@@ -1,0 +1,108 @@
+"""The evaluation of encoders: its pairs are held out, its judge is fair, its figures are shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import nstlib
+from nstlib import evaluation, images
+from nstlib.encoders import load_encoder, random_encoder
+from nstlib.evaluation import Pair, PairResult
+
+QUICK = evaluation.gatys.Settings(style_weight=1e3, tv_weight=0, steps=8, precision="float32")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    images.save_image(nstlib.sample("chelsea", size=96), tmp_path / "photo.png")
+    images.save_image(nstlib.style("vortex", size=96), tmp_path / "style.png")
+    return tmp_path
+
+
+def test_the_committed_pairs_are_twenty_photos_and_twenty_hands() -> None:
+    pairs = evaluation.read_pairs()
+    assert len(pairs) == len({pair.content for pair in pairs}) == 20
+    assert len({pair.style for pair in pairs}) == 20
+
+
+def test_the_committed_pairs_are_held_out_where_the_collection_is_at_hand() -> None:
+    # Every tenth file of the collection by name is held out: the photos' numbers say so.
+    numbers = [int(Path(pair.content).name[:4]) for pair in evaluation.read_pairs()]
+    assert all(number % 10 == 0 for number in numbers)
+
+
+def test_distance_is_the_mean_relative_error_of_the_judged_grams() -> None:
+    judge = random_encoder("slim", seed=3)
+    image, style = torch.rand(1, 3, 40, 40), torch.rand(1, 3, 36, 52)
+
+    def gram64(maps: Tensor) -> Tensor:
+        flat = maps[0].double().flatten(1)
+        return flat @ flat.T / flat.shape[1]
+
+    found, wanted = judge(image, evaluation.JUDGED_TAPS), judge(style, evaluation.JUDGED_TAPS)
+    errors = [
+        (gram64(found[tap]) - gram64(wanted[tap])).square().sum()
+        / gram64(wanted[tap]).square().sum()
+        for tap in evaluation.JUDGED_TAPS
+    ]
+    expected = torch.stack(errors).mean().item()
+    assert evaluation.style_distance(judge, image, style) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_encoder_that_judges_itself_leaves_little(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "SIZE", 64)
+    encoder = load_encoder("slim")
+    settings = evaluation.gatys.changed(QUICK, {"steps": 30})
+    pair = Pair("photo.png", "style.png")
+    (result,) = evaluation.evaluate_encoder(encoder, encoder, [pair], pictures, settings)
+    assert result.pair == pair
+    assert 0 < result.left < 0.25
+    assert result.left == result.after / result.before
+
+
+def test_a_missing_picture_and_a_shallow_judge_are_named(pictures: Path) -> None:
+    encoder = random_encoder("slim")
+    with pytest.raises(nstlib.ImageError, match=r"nothing\.png"):
+        list(
+            evaluation.evaluate_encoder(encoder, encoder, [Pair("nothing.png", "x.png")], pictures)
+        )
+    shallow = nstlib.encoders.Encoder((8,), (2,), name="shallow")
+    with pytest.raises(ValueError, match="judge asks for relu2_1"):
+        list(evaluation.evaluate_encoder(encoder, shallow, [Pair("a", "b")], pictures))
+
+
+def test_pairs_without_their_columns_are_refused(tmp_path: Path) -> None:
+    bad = tmp_path / "pairs.csv"
+    bad.write_text("photo,style\na,b\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pairs\.csv.*content and style"):
+        evaluation.read_pairs(bad)
+
+
+def test_summary_takes_mean_median_and_worst() -> None:
+    results = [PairResult(Pair("a", "b"), 2.0, after) for after in (0.2, 0.02, 0.04, 0.06)]
+    summary = evaluation.summarise("x", results)
+    assert summary.mean == pytest.approx(0.04)
+    assert summary.median == pytest.approx(0.025)
+    assert summary.worst == pytest.approx(0.1)
+
+
+@pytest.mark.vgg19_weights
+def test_vgg19_judges_that_the_slim_encoder_leads_to_the_style(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "SIZE", 96)
+    judge = load_encoder("vgg19")
+    settings = evaluation.gatys.changed(QUICK, {"steps": 40})
+    left = {}
+    for name, encoder in {"slim": load_encoder("slim"), "random": random_encoder("slim")}.items():
+        pairs = [Pair("photo.png", "style.png")]
+        (result,) = evaluation.evaluate_encoder(encoder, judge, pairs, pictures, settings)
+        left[name] = result.left
+    assert left["slim"] < 0.25
+    assert left["slim"] < left["random"] / 2
