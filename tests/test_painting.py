@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from nstlib import images, painting
 from nstlib.config import data_dir
-from nstlib.painting.brush import Canvas, sweep, trace
+from nstlib.painting.brush import Canvas, straight, sweep, trace
 from nstlib.painting.canvas import (
     FIELD,
     Noise,
@@ -23,11 +23,13 @@ from nstlib.painting.canvas import (
     finish,
     generator,
     look_up,
+    over,
     pixel_centres,
     relief,
     smoothstep,
 )
 from nstlib.painting.palettes import PALETTES, Palette, luma
+from nstlib.painting.scene import Scene
 
 every_painter = pytest.mark.parametrize("name", painting.painters())
 
@@ -224,6 +226,9 @@ def test_each_parameter_acts_and_both_ends_paint(name: str) -> None:
         ({"palette": "mud"}, ValueError, "palette is 'mud'; there are night, dawn"),
         ({"palette": ["#123456", "#nothex", "#ffffff"]}, ValueError, "'#nothex'.*'#rrggbb'"),
         ({"palette": ["#1234", "#123456", "#ffffff"]}, ValueError, "'#1234'.*'#rrggbb'"),
+        ({"palette": ["#+1+2+3", "#123456", "#ffffff"]}, ValueError, r"'#\+1\+2\+3'"),
+        ({"palette": [0, 1, 2]}, ValueError, "palette has the colour 0"),
+        ({"palette": 5}, TypeError, "palette is 5; it takes a name or a sequence"),
         ({"palette": ["#123456", "#ffffff"]}, ValueError, "palette has 2 colours.* at least 3"),
         ({"stroke": 1.0}, ValueError, "vortex has no parameter 'stroke'; it takes .*strokes"),
         ({"strokes": 9.0}, ValueError, r"strokes is 9\.0; it must lie in \[0\.5, 2\]"),
@@ -362,6 +367,31 @@ def test_trace_follows_a_rotation_along_a_circle() -> None:
     np.testing.assert_allclose(radius, 0.3, atol=0.004)
     arc = np.hypot(np.diff(path_x), np.diff(path_y)).sum()
     assert arc == pytest.approx(0.2, rel=0.01)
+
+
+def test_straight_strokes_lie_around_their_middles() -> None:
+    path_x, path_y = straight(np.array([0.5]), np.array([0.3]), np.array([np.pi / 2]), 0.2)
+    np.testing.assert_allclose(path_x, [[0.5, 0.5]], atol=1e-7)
+    np.testing.assert_allclose(path_y, [[0.2, 0.4]], atol=1e-7)
+
+
+def test_over_lays_a_colour_by_its_cover() -> None:
+    below = np.zeros((1, 3, 3), np.float32)
+    laid = over(below, np.array([[0.0, 0.5, 1.0]]), np.array([1.0, 0.5, 0.0]))
+    assert laid[0].tolist() == [[0, 0, 0], [0.5, 0.25, 0], [1, 0.5, 0]]
+
+
+def test_a_scene_is_built_from_back_to_front() -> None:
+    scene = Scene.blank(*pixel_centres(8), tone=0.2, warmth=0.0)
+    scene.put(scene.x < 0.5, tone=scene.x, warmth=1)
+    assert scene["tone"][0].tolist() == [0.0625, 0.1875, 0.3125, 0.4375] + 4 * [np.float32(0.2)]
+    near = scene.around(0.0, 0.0, 0.25)  # a view: what is put there shows in the whole
+    near.put(near.x < 0.2, tone=0.9)
+    assert scene["tone"][0, 0] == np.float32(0.9)
+    assert scene["warmth"][0, 0] == 1  # what is not named stays
+    assert scene.parts[0].tolist() == [2, 2, 1, 1, 0, 0, 0, 0]
+    scene.put(scene.y > 0.9, part=1, tone=0)
+    assert scene.new_part() == 3
 
 
 def test_finish_averages_and_bounds() -> None:

@@ -53,9 +53,9 @@ __all__ = [
 STYLES: dict[str, dict[str, Any]] = {
     "vortex": {"name": "vortex", "seed": 1, "palette": "night"},
     "vortex-dawn": {"name": "vortex", "seed": 2, "palette": "dawn"},
-    "woodblock": {"name": "woodblock", "seed": 1, "palette": "prussian"},
-    "stained_glass": {"name": "stained_glass", "seed": 0, "palette": "cathedral"},
-    "mosaic": {"name": "mosaic", "seed": 0, "palette": "lagoon"},
+    "woodblock": {"name": "woodblock", "seed": 2, "palette": "prussian"},
+    "stained_glass": {"name": "stained_glass", "seed": 2, "palette": "cathedral"},
+    "mosaic": {"name": "mosaic", "seed": 1, "palette": "lagoon"},
     "pointillism": {"name": "pointillism", "seed": 0, "palette": "riverside"},
     "cubism": {"name": "cubism", "seed": 0, "palette": "cafe"},
     "cubism-fauve": {"name": "cubism", "seed": 2, "palette": "fauve"},

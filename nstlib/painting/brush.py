@@ -60,6 +60,14 @@ def trace(
     return np.stack([p[0] for p in whole], 1), np.stack([p[1] for p in whole], 1)
 
 
+def straight(x: Array, y: Array, angle: Array, length: Array | float) -> tuple[Array, Array]:
+    """Return straight paths, (N, 2), with their middles at the points."""
+    reach = np.asarray(length)[..., None] * np.array([-0.5, 0.5])
+    path_x = x[:, None] + reach * np.cos(angle)[:, None]
+    path_y = y[:, None] + reach * np.sin(angle)[:, None]
+    return path_x.astype(np.float32), path_y.astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Which stroke each covered pixel belongs to, and where in it the pixel lies."""

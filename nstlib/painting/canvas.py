@@ -136,6 +136,11 @@ def edge_distance(labels: npt.NDArray[np.integer]) -> Array:
     return np.asarray((distance + 0.5) / labels.shape[0], dtype=np.float32)
 
 
+def over(below: Array, cover: Array, color: Array) -> Array:
+    """Lay a colour, one or one for each pixel, over pixels: opaque where ``cover`` (S, S) is 1."""
+    return np.asarray(below + cover[..., None] * (color - below), dtype=np.float32)
+
+
 def finish(color: Array) -> Tensor:
     """Average the canvas (S, S, 3) down to the picture asked for: (1, 3, size, size) in [0, 1]."""
     size = color.shape[0] // SUPERSAMPLE

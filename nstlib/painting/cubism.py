@@ -14,7 +14,6 @@ from nstlib.painting.canvas import (
     SUPERSAMPLE,
     Array,
     Indices,
-    Mask,
     Noise,
     edge_distance,
     finish,
@@ -25,6 +24,7 @@ from nstlib.painting.canvas import (
 )
 from nstlib.painting.palettes import Palette
 from nstlib.painting.registry import Colors, Seed, Size, painter
+from nstlib.painting.scene import Scene
 
 
 @painter
@@ -58,38 +58,41 @@ def cubism(
     c, s = np.cos(turn)[labels], np.sin(turn)[labels]
     seen_x = 0.5 + c * (x - 0.5) - s * (y - 0.5) + shift[labels, 0]
     seen_y = 0.5 + s * (x - 0.5) + c * (y - 0.5) + shift[labels, 1]
-    tone, warmth, objects, lines = _still_life(rng, seen_x, seen_y)
+    scene = _still_life(rng, seen_x, seen_y)
 
     # Passage: a facet goes from light at one edge to dark at the other.
-    across = x * normals[labels, 0] + y * normals[labels, 1]
-    ends = np.full((2, count), np.inf, np.float32)
-    np.minimum.at(ends[0], labels.ravel(), across.ravel())
-    np.minimum.at(ends[1], labels.ravel(), -across.ravel())
-    span = np.maximum(-ends[1] - ends[0], 1e-3)
-    ramp = (across - ends[0][labels]) / span[labels]
+    ramp = _ramp(x * normals[labels, 0] + y * normals[labels, 1], labels)
     level = rng.normal(0.0, 0.10, count).astype(np.float32)[labels]
-    tone = tone + level + 0.42 * (0.5 - ramp) * (1 if rng.random() < 0.5 else -1)
-    warm_of = rng.normal(0.0, 0.16, count).astype(np.float32)[labels]
-    warm_part, cool_part = colors.part("warm"), colors.part("cool")
-    mix = smoothstep(0.40, 0.60, warmth + warm_of)[..., None]
-    tone = np.clip(tone, 0, 1).astype(np.float32)
-    base = cool_part.at(tone) * (1 - mix) + warm_part.at(tone) * mix
-
-    canvas = Canvas.primed(base)
-    _scumble(canvas, rng, labels, normals, objects, brushwork)
+    passage = 0.42 * (0.5 - ramp) * (1 if rng.random() < 0.5 else -1)
+    tone = (scene["tone"] + level + passage).clip(0, 1)
+    lean = rng.normal(0.0, 0.16, count).astype(np.float32)[labels]
+    mix = smoothstep(0.40, 0.60, scene["warmth"] + lean)[..., None]
+    canvas = Canvas.primed(
+        colors.part("cool").at(tone) * (1 - mix) + colors.part("warm").at(tone) * mix
+    )
+    _scumble(canvas, rng, labels, normals, scene.parts, brushwork)
     painted = canvas.lit(0.20 * brushwork)
 
     # Contours: dark on one side of an edge, a light rim on the other, as wide as the seam is old.
     seam = edge_distance(labels)
-    drawn = edge_distance(objects)
     age = smoothstep(-1.0, 1.2, Noise.make(rng, 6).grid(canvas_size))
     rough = 1 + 0.35 * np.tanh(Noise.make(rng, 70).grid(canvas_size))
     ink = smoothstep(0.0036, 0.0012, seam * rough) * (0.35 + 0.65 * age)
-    ink = np.maximum(ink, 0.92 * smoothstep(0.0036, 0.0018, drawn * rough))
-    ink = np.maximum(ink, 0.85 * lines)[..., None]
+    ink = np.maximum(ink, 0.92 * smoothstep(0.0036, 0.0018, edge_distance(scene.parts) * rough))
+    ink = np.maximum(ink, 0.85 * scene["lines"])[..., None]
     rim = smoothstep(0.0105, 0.0040, seam)[..., None] * smoothstep(0.55, 0.05, ramp)[..., None]
     lit = painted + 0.30 * rim * (colors.paper - painted)
-    return finish((lit + ink * (colors.ink - lit)).astype(np.float32))
+    return finish(lit + ink * (colors.ink - lit))
+
+
+def _ramp(across: Array, labels: Indices) -> Array:
+    """Rescale a coordinate to run from 0 to 1 within each facet."""
+    low = np.full(int(labels.max()) + 1, np.inf, np.float32)
+    high = -low
+    np.minimum.at(low, labels.ravel(), across.ravel())
+    np.maximum.at(high, labels.ravel(), across.ravel())
+    span = np.maximum(high - low, 1e-3)
+    return np.asarray((across - low[labels]) / span[labels])
 
 
 def _facets(rng: np.random.Generator, size: int, facets: int) -> tuple[Indices, Array]:
@@ -138,90 +141,79 @@ def _clip(piece: np.ndarray, normal: np.ndarray, offset: float) -> np.ndarray:
     return np.array(kept)
 
 
-def _still_life(
-    rng: np.random.Generator, x: Array, y: Array
-) -> tuple[Array, Array, Indices, Array]:
-    """Compose, at the places each facet sees: tone, warmth, object numbers and drawn lines."""
-    tone = np.full_like(x, 0.50) + 0.10 * np.sin(5 * x + 3 * y)
-    warmth = np.full_like(x, 0.30)
-    objects = np.zeros(x.shape, np.int64)
-    lines = np.zeros_like(x)
-
-    def put(mask: Mask, new_tone: Array | float, new_warmth: float) -> None:
-        nonlocal tone, warmth, objects
-        tone, warmth = np.where(mask, new_tone, tone), np.where(mask, new_warmth, warmth)
-        objects = np.where(mask, objects.max() + 1, objects)
-
-    # Wallpaper in stripes, then the table's round top.
-    put((np.mod(x * 9, 1) < 0.32) & (y < 0.5), 0.68, 0.4)
+def _still_life(rng: np.random.Generator, x: Array, y: Array) -> Scene:
+    """Compose tone, warmth and drawn lines, at the places the facets see."""
+    scene = Scene.blank(x, y, tone=0.50 + 0.10 * np.sin(5 * x + 3 * y), warmth=0.30, lines=0.0)
+    scene.put((np.mod(x * 9, 1) < 0.32) & (y < 0.5), tone=0.68, warmth=0.4)  # striped wallpaper
     tx, ty = rng.uniform(0.4, 0.6), rng.uniform(0.68, 0.76)
-    put(
-        np.hypot((x - tx) / 0.52, (y - ty) / 0.34) < 1,
-        0.46 + 0.06 * np.sin(70 * y + 5 * np.sin(6 * x)),
-        0.9,
-    )
+    wood = 0.46 + 0.06 * np.sin(70 * y + 5 * np.sin(6 * x))
+    scene.put(np.hypot((x - tx) / 0.52, (y - ty) / 0.34) < 1, tone=wood, warmth=0.9)
+    _newspaper(rng, scene)
+    _bottle(scene, at=rng.uniform(0.16, 0.30), base=0.66, tall=0.50, warmth=0.05)
+    _bottle(scene, at=rng.uniform(0.72, 0.86), base=0.80, tall=0.34, warmth=0.15)
+    _guitar(rng, scene)
+    for _ in range(2):  # apples
+        ax, ay, radius = rng.uniform(0.30, 0.80), rng.uniform(0.78, 0.88), rng.uniform(0.045, 0.06)
+        lit = 0.44 - 4.0 * (x - ax + y - ay)
+        scene.put(np.hypot(x - ax, y - ay) < radius, tone=lit, warmth=1.0)
+    return scene
 
-    # A newspaper: columns of print.
-    nx, ny, lean = rng.uniform(0.12, 0.28), rng.uniform(0.60, 0.72), rng.uniform(-0.5, 0.5)
-    px, py = (
-        np.cos(lean) * (x - nx) + np.sin(lean) * (y - ny),
-        np.cos(lean) * (y - ny) - np.sin(lean) * (x - nx),
-    )
-    sheet = (np.abs(px) < 0.16) & (np.abs(py) < 0.13)
-    put(sheet, 0.90, 0.6)
-    print_rows = (np.mod(py * 52, 1) < 0.42) & (np.mod(px * 9, 1) < 0.86) & (py > -0.07)
-    headline = (np.abs(py + 0.098) < 0.016) & (np.mod(px * 24, 1) < 0.62)
-    words = np.sin(px * 260 + 30 * np.floor(py * 52)) > -0.5
-    lines = np.where(sheet & ((print_rows & words) | headline), 0.9, lines)
 
-    # A bottle and a glass.
-    for bx, base, tall, warm in (
-        (rng.uniform(0.16, 0.30), 0.66, 0.50, 0.05),
-        (rng.uniform(0.72, 0.86), 0.80, 0.34, 0.15),
-    ):
-        h = (base - y) / tall
-        half = np.where(h < 0.6, 0.068, 0.068 - 0.044 * smoothstep(0.6, 0.76, h.astype(np.float32)))
-        bottle = (h > 0) & (h < 1) & (np.abs(x - bx) < half)
-        put(bottle, 0.30 + 0.40 * smoothstep(0.3, -0.9, (x - bx) / 0.068), warm)
-        put(bottle & (h > 0.18) & (h < 0.46), 0.85 - 2.5 * np.abs(x - bx), 0.8)
-        put(bottle & (np.abs(h - 0.32) < 0.045) & (np.abs(x - bx) < 0.04), 0.25, 1.0)
+def _newspaper(rng: np.random.Generator, scene: Scene) -> None:
+    """Put a sheet with a headline and columns of print."""
+    dx, dy = scene.x - rng.uniform(0.12, 0.28), scene.y - rng.uniform(0.60, 0.72)
+    turn = rng.uniform(-0.5, 0.5)
+    across = np.cos(turn) * dx + np.sin(turn) * dy
+    down = np.cos(turn) * dy - np.sin(turn) * dx
+    sheet = (np.abs(across) < 0.16) & (np.abs(down) < 0.13)
+    rows = (np.mod(down * 52, 1) < 0.42) & (np.mod(across * 9, 1) < 0.86) & (down > -0.07)
+    words = np.sin(across * 260 + 30 * np.floor(down * 52)) > -0.5
+    headline = (np.abs(down + 0.098) < 0.016) & (np.mod(across * 24, 1) < 0.62)
+    scene.put(sheet, tone=0.90, warmth=0.6)
+    np.copyto(scene["lines"], 0.9, where=sheet & ((rows & words) | headline))
 
-    # The guitar: two rounds and a waist, neck with frets, sound hole, strings.
-    gx, gy, tilt = rng.uniform(0.48, 0.58), rng.uniform(0.54, 0.62), rng.uniform(0.35, 0.8)
-    tilt *= rng.choice([-1.0, 1.0])
-    u = np.sin(tilt) * (x - gx) - np.cos(tilt) * (y - gy)  # along the neck, upwards
-    v = np.cos(tilt) * (x - gx) + np.sin(tilt) * (y - gy)
-    lower = np.hypot(u + 0.10, v) - 0.175
-    upper = np.hypot(u - 0.10, v) - 0.128
-    blend = (0.5 + 0.5 * (upper - lower) / 0.06).clip(0, 1)
-    body = upper * (1 - blend) + lower * blend - 0.06 * blend * (1 - blend)
-    put((np.hypot(u + 0.06, v + 0.05) < 0.22) & (v < 0), 0.16, 0.5)  # its shadow
+
+def _bottle(scene: Scene, at: float, base: float, tall: float, warmth: float) -> None:
+    """Put a bottle with a label."""
+    x = scene.x - at
+    height = (base - scene.y) / tall
+    half = 0.068 - 0.044 * smoothstep(0.6, 0.76, height)
+    bottle = (height > 0) & (height < 1) & (np.abs(x) < half)
+    scene.put(bottle, tone=0.30 + 0.40 * smoothstep(0.3, -0.9, x / 0.068), warmth=warmth)
+    label = bottle & (height > 0.18) & (height < 0.46)
+    scene.put(label, tone=0.85 - 2.5 * np.abs(x), warmth=0.8)
+    stamp = bottle & (np.abs(height - 0.32) < 0.045) & (np.abs(x) < 0.04)
+    scene.put(stamp, tone=0.25, warmth=1.0)
+
+
+def _guitar(rng: np.random.Generator, scene: Scene) -> None:
+    """Put a guitar: two rounds and a waist, a neck with frets, a sound hole, strings."""
+    gx, gy = rng.uniform(0.48, 0.58), rng.uniform(0.54, 0.62)
+    tilt = rng.uniform(0.35, 0.8) * rng.choice([-1.0, 1.0])
+    u = np.sin(tilt) * (scene.x - gx) - np.cos(tilt) * (scene.y - gy)  # along the neck, upwards
+    v = np.cos(tilt) * (scene.x - gx) + np.sin(tilt) * (scene.y - gy)
+    lower, upper = np.hypot(u + 0.10, v) - 0.175, np.hypot(u - 0.10, v) - 0.128
+    blend = (0.5 + 0.5 * (upper - lower) / 0.06).clip(0, 1)  # a smooth union makes the waist
+    body = upper * (1 - blend) + lower * blend - 0.06 * blend * (1 - blend) < 0
     grain = 0.05 * np.sin(190 * v + 4 * np.sin(14 * u))
-    put(body < 0, 0.66 + 0.5 * v + grain, 1.0)
-    put((body < -0.0) & (v < -0.02) & (u < 0.02), 0.44 + grain, 0.9)
-    put((np.abs(v) < 0.024) & (u > 0.10) & (u < 0.46), 0.20, 0.7)
-    put((np.abs(v) < 0.040) & (u > 0.46) & (u < 0.54), 0.36, 1.0)
-    hole = np.hypot(u - 0.02, v)
-    put(hole < 0.068, 0.80, 0.8)
-    put(hole < 0.056, 0.04, 0.4)
-    put((np.abs(v) < 0.055) & (np.abs(u + 0.15) < 0.013), 0.10, 0.6)
-    strings = (
-        (np.mod((v + 0.0215) / 0.0086, 1) < 0.20) & (np.abs(v) < 0.0215) & (u > -0.15) & (u < 0.46)
-    )
-    lines = np.where(strings, np.where(hole < 0.056, -1.0, 0.8), lines)
-    frets = (np.mod(u / 0.034, 1) < 0.13) & (np.abs(v) < 0.024) & (u > 0.10) & (u < 0.46)
-    tone = np.where(frets | (lines < 0), 0.85, tone)
-    # An apple or two.
-    for _ in range(2):
-        ax, ay, ar = rng.uniform(0.30, 0.80), rng.uniform(0.78, 0.88), rng.uniform(0.045, 0.06)
-        d = np.hypot(x - ax, y - ay)
-        put(d < ar, 0.44 - 4.0 * (x - ax + y - ay), 1.0)
-    return (
-        tone.astype(np.float32),
-        warmth.astype(np.float32),
-        objects,
-        lines.clip(0).astype(np.float32),
-    )
+    on_neck, hole = (u > 0.10) & (u < 0.46), np.hypot(u - 0.02, v)
+
+    shadow = (np.hypot(u + 0.06, v + 0.05) < 0.22) & (v < 0)
+    scene.put(shadow, tone=0.16, warmth=0.5)
+    scene.put(body, tone=0.66 + 0.5 * v + grain, warmth=1.0)
+    scene.put(body & (v < -0.02) & (u < 0.02), tone=0.44 + grain, warmth=0.9)
+    scene.put((np.abs(v) < 0.024) & on_neck, tone=0.20, warmth=0.7)
+    scene.put((np.abs(v) < 0.040) & (u > 0.46) & (u < 0.54), tone=0.36, warmth=1.0)
+    scene.put(hole < 0.068, tone=0.80, warmth=0.8)
+    scene.put(hole < 0.056, tone=0.04, warmth=0.4)
+    scene.put((np.abs(v) < 0.055) & (np.abs(u + 0.15) < 0.013), tone=0.10, warmth=0.6)  # bridge
+
+    strung = (np.abs(v) < 0.0215) & (u > -0.15) & (u < 0.46)
+    strings = strung & (np.mod((v + 0.0215) / 0.0086, 1) < 0.20)
+    frets = on_neck & (np.abs(v) < 0.024) & (np.mod(u / 0.034, 1) < 0.13)
+    # Strings are dark on wood, and light over the hole.
+    np.copyto(scene["lines"], np.where(hole < 0.056, 0.0, 0.8), where=strings, casting="same_kind")
+    np.copyto(scene["tone"], 0.85, where=frets | (strings & (hole < 0.056)))
 
 
 def _scumble(

@@ -12,8 +12,6 @@ from nstlib.painting.canvas import (
     FIELD,
     SUPERSAMPLE,
     Array,
-    Indices,
-    Mask,
     Noise,
     blur,
     edge_distance,
@@ -25,6 +23,7 @@ from nstlib.painting.canvas import (
 )
 from nstlib.painting.palettes import Palette
 from nstlib.painting.registry import Colors, Seed, Size, painter
+from nstlib.painting.scene import Scene
 
 
 @painter
@@ -49,15 +48,16 @@ def engraving(
     colors = Palette(palette)
     canvas = size * SUPERSAMPLE
     x, y = pixel_centres(canvas)
-    form, dark, wash, warm, parts = _country(rng, x, y)
+    scene = _country(rng, x, y)
+    dark, borders = blur(scene["dark"], 0.0008), edge_distance(scene.parts)
 
     # Each set of lines: its phase across the plate, and from which darkness on it is cut.
     wander = 0.006 * Noise.make(rng, 7, octaves=2).grid(canvas)
     count = 68 * lines
     sets = (
-        (form, 0.02, 1.00),
+        (scene["phase"], 0.02, 1.00),
         (
-            0.50 * form + 0.87 * (0.6 * x + 0.8 * y) + wander,
+            0.50 * scene["phase"] + 0.87 * (0.6 * x + 0.8 * y) + wander,
             0.40 / crossing if crossing else 9,
             0.85,
         ),
@@ -72,7 +72,7 @@ def engraving(
         pixel = 2 * np.hypot(gx, gy) + 1e-6  # what one pixel is worth in `place`
         cover = smoothstep(-0.75, 0.75, (0.94 * strength - place) / pixel)
         ink = np.maximum(ink, np.where(strength > 0.01, cover, 0.0))
-    contour = smoothstep(0.0036, 0.0016, edge_distance(parts) * (1 + 0.4 * np.tanh(60 * wander)))
+    contour = smoothstep(0.0036, 0.0016, borders * (1 + 0.4 * np.tanh(60 * wander)))
     ink = np.maximum(ink, contour)
 
     # Paper: laid lines, foxing, and washes that pool at their borders and miss them a little.
@@ -81,10 +81,11 @@ def engraving(
     warm_part, cool_part = colors.part("warm"), colors.part("cool")
     paper = colors.paper * (1 + laid[..., None])
     paper = paper + 0.22 * foxing[..., None] * (warm_part.at(0.55) - paper)
-    color = np.where(warm[..., None] > 0.5, warm_part.at(wash), cool_part.at(wash))
+    tone, warm = scene["tone"], scene["warmth"][..., None] > 0.5
+    color = np.where(warm, warm_part.at(tone), cool_part.at(tone))
     slip = round(0.004 * canvas)
     color = np.roll(color, (slip, -slip), axis=(0, 1))
-    pool = 1 - 0.9 * smoothstep(0.0, 0.012, np.roll(edge_distance(parts), (slip, -slip), (0, 1)))
+    pool = 1 - 0.9 * smoothstep(0.0, 0.012, np.roll(borders, (slip, -slip), (0, 1)))
     cloudy = 0.66 + 0.16 * Noise.make(rng, 10, octaves=3).grid(canvas) + 0.25 * pool
     strength = (tint * cloudy).clip(0, 1)[..., None]
     page = paper + strength * (color * (1 + laid[..., None]) - paper)
@@ -93,130 +94,126 @@ def engraving(
     return finish((page + cover * (colors.ink - page)).astype(np.float32))
 
 
-def _country(
-    rng: np.random.Generator, x: Array, y: Array
-) -> tuple[Array, Array, Array, Array, Indices]:
-    """Compose the lines' phase, darkness, the wash's tone and warmth, and numbered parts."""
-    size = len(x)
-
-    def noise(cells: int, octaves: int = 1) -> Array:
-        return enlarge(Noise.make(rng, cells, octaves).grid(FIELD), size)
-
-    # Sky: rays around the sun between rolling clouds.
-    sx, sy = rng.uniform(0.2, 0.8), rng.uniform(0.14, 0.28)
-    r, a = np.hypot(x - sx, y - sy), np.arctan2(y - sy, x - sx)
-    rays = 0.5 + 0.5 * np.cos(a * int(rng.integers(18, 30)))
-    form = np.asarray(r.copy(), np.float32)
-    dark = 0.10 + 0.42 * smoothstep(0.05, 0.7, r) * (0.30 + 0.70 * rays)
-    parts = np.zeros(x.shape, np.int64)
-    wash = 0.66 + 0.24 * np.exp(-((r / 0.28) ** 2))
-    warm = (r < 0.24 + 0.03 * np.sin(8 * a)).astype(np.float32)
-    disc = r < 0.062
-    dark, parts = np.where(disc, 0.06, dark), np.where(disc, 1, parts)
-    flame = (r < 0.062 + 0.05 * np.abs(np.sin(8 * a)) ** 3) & ~disc
-    dark, parts = np.where(flame, 0.10, dark), np.where(flame, 2, parts)
-    warm = np.where(disc | flame, 1.0, warm)
-    wash = np.where(disc, 0.62, np.where(flame, 0.45, wash))
-
-    def lay(mask: Mask, phase: Array, darkness: Array, tone: Array | float, warmth: float) -> None:
-        """Put a new part over what is there."""
-        for field, value in ((form, phase), (dark, darkness), (wash, tone), (warm, warmth)):
-            np.copyto(field, value, where=mask)
-        parts[mask] = parts.max() + 1
-
-    def balls(centres: list[tuple[float, float, float]], tone: float, warmth: float) -> None:
-        """Heap up spheres (x, y, radius) as one part, each ruled along its latitudes."""
-        number = parts.max() + 1
-        for cx, cy, radius in centres:
-            rows = slice(max(int((cy - radius) * size), 0), max(int((cy + radius) * size) + 2, 0))
-            columns = slice(
-                max(int((cx - radius) * size), 0), max(int((cx + radius) * size) + 2, 0)
-            )
-            box = (rows, columns)
-            dx, dy = (x[box] - cx) / radius, (y[box] - cy) / radius
-            flat = dx * dx + dy * dy
-            towards = np.arctan2(sy - cy, sx - cx)
-            shade = 0.50 - 0.48 * (dx * np.cos(towards) + dy * np.sin(towards))
-            shade = shade - 0.20 * np.sqrt((1 - flat).clip(0)) + 0.35 * flat**4
-            latitude = radius * (0.9 * np.arcsin(dy.clip(-1, 1)) + 0.25 * dx * dx)
-            inside = flat < 1
-            for field, value in (
-                (form, latitude + cy),
-                (dark, shade.clip(0.03, 0.97)),
-                (wash, tone - 0.22 * shade),
-                (warm, warmth),
-            ):
-                np.copyto(field[box], value, where=inside)
-            parts[box][inside] = number
-
-    # Clouds: heaps of balls, the far ones first.
+def _country(rng: np.random.Generator, x: Array, y: Array) -> Scene:
+    """Compose the lines' phase, how dark they are, and the wash's tone and warmth."""
+    sun = (rng.uniform(0.2, 0.8), rng.uniform(0.14, 0.28))
+    scene = _radiance(rng, x, y, sun)
     for _ in range(4):
-        cx, cy, wide = rng.random(), rng.uniform(0.10, 0.42), rng.uniform(0.10, 0.2)
-        heap = []
-        for _ in range(11):
-            off = rng.uniform(-1, 1)
-            radius = rng.uniform(0.30, 0.5) * wide * (1.15 - off**2)
-            heap.append((cx + off * wide, cy + rng.normal(0, 0.016) - 0.3 * radius, radius))
-        balls(heap, 1.0, 0.0)
-    # Mountains: ridges whose lines run down the slope.
+        _cloud(rng, scene, sun)
     for index in range(4):
-        depth = index / 3
-        level = 0.44 + 0.13 * index
-        peaks = Noise.make(rng, 4 + index, octaves=3)
-        ridge = level - (0.085 - 0.015 * index) * peaks.grid(size)[size // 2][None, :]
-        below = y > ridge
-        fall = y - ridge
-        fold = noise(5 + index, 3)
-        lit = 0.5 + 0.5 * np.tanh(
-            1.9 * np.gradient(fold + 14 * ridge, axis=1) * size / 14 * np.sign(sx - 0.5)
-        )
-        phase = 0.9 * y + 0.050 * fold + 0.08 * np.sin(5 * x + index) - 0.4 * (ridge - level)
-        shade = (
-            0.20
-            + 0.52 * lit
-            + 0.22 * depth
-            - 0.9 * smoothstep(0.0, 0.25, fall) * (1 - depth) * 0.35
-        )
-        lay(
-            below,
-            phase,
-            shade.clip(0.05, 0.95),
-            0.44 + 0.16 * (1 - depth) + 0.10 * fold,
-            float(index % 2 == 1),
-        )
-    # A lake with still lines in the valley.
-    ly = rng.uniform(0.70, 0.76)
-    lake = np.abs(y - ly - 0.012 * np.sin(9 * x)) < 0.050 * smoothstep(
-        0.0, 0.5, 1 - np.abs(2 * x - 1 + 0.3 * (sx - 0.5))
+        _mountain(rng, scene, sun, index)
+    _lake(rng, scene, sun)
+    _trees(rng, scene, sun)
+    rim = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
+    scene.put(rim < 0.022, phase=x + y, dark=0.0, tone=0.97, warmth=1.0)  # the plate's margin
+    return scene
+
+
+def _radiance(rng: np.random.Generator, x: Array, y: Array, sun: tuple[float, float]) -> Scene:
+    """Begin with the sky: rings around a sun with a face of flames, darker between its rays."""
+    r, angle = np.hypot(x - sun[0], y - sun[1]), np.arctan2(y - sun[1], x - sun[0])
+    rays = 0.5 + 0.5 * np.cos(angle * int(rng.integers(18, 30)))
+    scene = Scene.blank(
+        x,
+        y,
+        phase=r,
+        dark=0.10 + 0.42 * smoothstep(0.05, 0.7, r) * (0.30 + 0.70 * rays),
+        tone=0.66 + 0.24 * np.exp(-((r / 0.28) ** 2)),
+        warmth=(r < 0.24 + 0.03 * np.sin(8 * angle)).astype(np.float32),
     )
-    gleam = np.exp(-(((x - sx) / 0.1) ** 2))
-    lay(lake, y * 1.15, (0.50 - 0.44 * gleam + 0.12 * np.sin(400 * y)).clip(0.04, 0.9), 0.70, 0.0)
-    # Round trees in front, and the grass they stand in.
+    scene.put(r < 0.062 + 0.05 * np.abs(np.sin(8 * angle)) ** 3, dark=0.10, tone=0.45, warmth=1.0)
+    scene.put(r < 0.062, dark=0.06, tone=0.62)
+    return scene
+
+
+def _heap(
+    scene: Scene,
+    balls: list[tuple[float, float, float]],
+    sun: tuple[float, float],
+    tone: float,
+    warmth: float,
+) -> None:
+    """Heap up spheres (x, y, radius) as one part, each ruled along its latitudes."""
+    part = scene.new_part()
+    for cx, cy, radius in balls:
+        near = scene.around(cx, cy, radius)
+        dx, dy = (near.x - cx) / radius, (near.y - cy) / radius
+        flat = dx * dx + dy * dy
+        towards = np.arctan2(sun[1] - cy, sun[0] - cx)
+        shade = 0.50 - 0.48 * (dx * np.cos(towards) + dy * np.sin(towards))
+        shade = shade - 0.20 * np.sqrt((1 - flat).clip(0)) + 0.35 * flat**4
+        latitude = radius * (0.9 * np.arcsin(dy.clip(-1, 1)) + 0.25 * dx * dx)
+        near.put(
+            flat < 1,
+            part,
+            phase=latitude + cy,
+            dark=shade.clip(0.03, 0.97),
+            tone=tone - 0.22 * shade,
+            warmth=warmth,
+        )
+
+
+def _cloud(rng: np.random.Generator, scene: Scene, sun: tuple[float, float]) -> None:
+    cx, cy, wide = rng.random(), rng.uniform(0.10, 0.42), rng.uniform(0.10, 0.2)
+    balls = []
+    for _ in range(11):
+        off = rng.uniform(-1, 1)
+        radius = rng.uniform(0.30, 0.5) * wide * (1.15 - off**2)
+        balls.append((cx + off * wide, cy + rng.normal(0, 0.016) - 0.3 * radius, radius))
+    _heap(scene, balls, sun, 1.0, 0.0)
+
+
+def _mountain(rng: np.random.Generator, scene: Scene, sun: tuple[float, float], index: int) -> None:
+    """Put the next nearer ridge: its lines bend over folds, dark on the side away from the sun."""
+    x, y, size = scene.x, scene.y, len(scene.x)
+    depth = index / 3
+    level = 0.44 + 0.13 * index
+    peaks = Noise.make(rng, 4 + index, octaves=3).grid(size)[size // 2]
+    ridge = level - (0.085 - 0.015 * index) * peaks[None, :]
+    fold = _noise(rng, size, 5 + index, 3)
+    slope = np.gradient(fold + 14 * ridge, axis=1) * size * np.sign(sun[0] - 0.5)
+    lit = 0.5 + 0.5 * np.tanh(0.136 * slope)
+    haze = 0.315 * smoothstep(0.0, 0.25, y - ridge) * (1 - depth)
+    scene.put(
+        y > ridge,
+        phase=0.9 * y + 0.050 * fold + 0.08 * np.sin(5 * x + index) - 0.4 * (ridge - level),
+        dark=(0.20 + 0.52 * lit + 0.22 * depth - haze).clip(0.05, 0.95),
+        tone=0.44 + 0.16 * (1 - depth) + 0.10 * fold,
+        warmth=float(index % 2),
+    )
+
+
+def _lake(rng: np.random.Generator, scene: Scene, sun: tuple[float, float]) -> None:
+    """Put still water in the valley, with the sun's gleam."""
+    x, y = scene.x, scene.y
+    middle = rng.uniform(0.70, 0.76) + 0.012 * np.sin(9 * x)
+    breadth = 0.050 * smoothstep(0.0, 0.5, 1 - np.abs(2 * x - 1 + 0.3 * (sun[0] - 0.5)))
+    gleam = np.exp(-(((x - sun[0]) / 0.1) ** 2))
+    dark = (0.50 - 0.44 * gleam + 0.12 * np.sin(400 * y)).clip(0.04, 0.9)
+    scene.put(np.abs(y - middle) < breadth, phase=y * 1.15, dark=dark, tone=0.70, warmth=0.0)
+
+
+def _trees(rng: np.random.Generator, scene: Scene, sun: tuple[float, float]) -> None:
+    """Put grass in front, and round trees in it."""
+    x, y, size = scene.x, scene.y, len(scene.x)
     edge = 0.86 + 0.03 * np.sin(7 * x + rng.uniform(0, 6))
-    tuft = noise(40)
-    lay(
+    tuft = _noise(rng, size, 40)
+    scene.put(
         y > edge + 0.006 * tuft,
-        0.8 * x + 0.55 * y + 0.0045 * tuft,
-        (0.45 + 0.25 * noise(9, 2)).clip(0.1, 0.95),
-        0.55,
-        0.0,
+        phase=0.8 * x + 0.55 * y + 0.0045 * tuft,
+        dark=(0.45 + 0.25 * _noise(rng, size, 9, 2)).clip(0.1, 0.95),
+        tone=0.55,
+        warmth=0.0,
     )
     for index in range(7):
         tx, base = rng.random(), rng.uniform(0.84, 0.95)
         tall = rng.uniform(0.10, 0.20)
         stem = (np.abs(x - tx) < 0.008) & (y < base) & (y > base - tall)
-        lay(stem, x * 1.6, np.full_like(x, 0.75), 0.3, 1.0)
+        scene.put(stem, phase=x * 1.6, dark=0.75, tone=0.3, warmth=1.0)
         crown = rng.normal(0, 1, (9, 2)) * (0.034, 0.030) + (tx, base - tall)
-        heap = [(px, py, rng.uniform(0.020, 0.045)) for px, py in crown]
-        balls(heap, 0.60, float(index % 3 == 0))
-    # Frame lines of the plate.
-    rim = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    margin = rim < 0.022
-    lay(margin, x + y, np.zeros_like(x), 0.97, 1.0)
-    return (
-        form.astype(np.float32),
-        blur(dark.astype(np.float32), 0.0008),
-        np.clip(wash, 0, 1).astype(np.float32),
-        np.asarray(warm, np.float32),
-        parts,
-    )
+        balls = [(px, py, rng.uniform(0.020, 0.045)) for px, py in crown]
+        _heap(scene, balls, sun, 0.60, float(index % 3 == 0))
+
+
+def _noise(rng: np.random.Generator, size: int, cells: int, octaves: int = 1) -> Array:
+    return enlarge(Noise.make(rng, cells, octaves).grid(FIELD), size)

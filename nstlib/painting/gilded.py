@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nstlib.config import Range
 from nstlib.painting.block import Block
-from nstlib.painting.brush import Canvas, brush_on, sweep
+from nstlib.painting.brush import Canvas, brush_on, straight, sweep
 from nstlib.painting.canvas import (
     FIELD,
     SUPERSAMPLE,
@@ -84,13 +84,11 @@ def _gold_leaf(rng: np.random.Generator, size: int, colors: Palette) -> Canvas:
     for count, length, width in ((6500, 0.022, 0.0130), (9000, 0.014, 0.0085)):
         x, y = rng.random((2, count)).astype(np.float32)
         turn = look_up(eddy, x, y) + 0.25 * rng.standard_normal(count)
-        steps = np.linspace(-0.5, 0.5, 3)
-        reach = length * rng.uniform(0.6, 1.0, (count, 1))
+        reach = length * rng.uniform(0.6, 1.0, count)
         tone = 0.70 + 0.10 * look_up(drift, x, y) + 0.085 * rng.standard_normal(count)
         brush_on(
             canvas,
-            (x[:, None] + reach * np.cos(turn)[:, None] * steps).astype(np.float32),
-            (y[:, None] + reach * np.sin(turn)[:, None] * steps).astype(np.float32),
+            *straight(x, y, turn, reach),
             (width * rng.uniform(0.7, 1.0, count)).astype(np.float32),
             gold.at(tone.astype(np.float32)),
             rng,
@@ -282,11 +280,9 @@ def _meadow(canvas: Canvas, rng: np.random.Generator, colors: Palette, rosettes:
     lx = rng.random(count).astype(np.float32)
     ly = (edge_at(lx) + 0.01 + rng.random(count) ** 0.9 * 0.17).astype(np.float32)
     turn = -np.pi / 2 + 0.6 * rng.standard_normal(count)
-    steps = np.linspace(-0.5, 0.5, 4)
     brush_on(
         canvas,
-        (lx[:, None] + 0.022 * np.cos(turn)[:, None] * steps).astype(np.float32),
-        (ly[:, None] + 0.022 * np.sin(turn)[:, None] * steps).astype(np.float32),
+        *straight(lx, ly, turn, 0.022),
         rng.uniform(0.004, 0.008, count).astype(np.float32),
         cool.nearest(rng.uniform(0.15, 0.75, count).astype(np.float32)),
         rng,

@@ -13,6 +13,7 @@ from nstlib.painting.canvas import (
     SUPERSAMPLE,
     Array,
     Indices,
+    Mask,
     Noise,
     edge_distance,
     finish,
@@ -50,13 +51,13 @@ def stained_glass(
     colors = Palette(palette)
     canvas = size * SUPERSAMPLE
     x, y = pixel_centres(canvas)
-    shapes, tone_of, warm_of, whole, glow = _window(rng, x, y, rays, flowers)
-    labels, cells = _break(rng, shapes, whole, x, y, panes)
+    design, large, glow = _window(rng, x, y, rays, flowers)
+    labels, cells = _break(rng, design, large, panes)
 
     # One colour a pane, from its shape's part of the palette. Numbers are drawn for every pane
     # there could be: at a small size some are lost, and the others must keep their colours.
-    tone = np.repeat(tone_of, cells)
-    warm = np.repeat(warm_of, cells) > rng.uniform(0.02, 0.98, len(tone))
+    tone = np.repeat(design.tones, cells)
+    warm = np.repeat(design.warmths, cells) > rng.uniform(0.02, 0.98, len(tone))
     tone = tone + rng.normal(0, 0.13, len(tone))
     warm_part, cool_part = colors.part("warm"), colors.part("cool")
     tone = np.clip(tone, 0.22, 1.0).astype(np.float32)
@@ -79,7 +80,7 @@ def stained_glass(
     # Leads: round bars, thicker between shapes than between panes of one shape.
     major = 0.0052 * lead
     minor = 0.0034 * lead
-    shape_distance = edge_distance(shapes)
+    shape_distance = edge_distance(design.shapes)
     bar = np.maximum(1 - (shape_distance / major) ** 2, 1 - (distance / minor) ** 2).clip(0.0)
     round_bar = np.sqrt(bar)
     inside = np.maximum(major - shape_distance, minor - distance)
@@ -90,112 +91,133 @@ def stained_glass(
     return finish((glass + cover * (metal - glass)).astype(np.float32))
 
 
+class Design:
+    """A cartoon for a window: which shape each place belongs to, and each shape's colour."""
+
+    def __init__(self, x: Array, y: Array) -> None:
+        self.x, self.y = x, y
+        self.shapes: Indices = np.zeros(x.shape, np.int64)
+        self.tones: list[float] = []
+        self.warmths: list[float] = []
+
+    def put(
+        self,
+        where: Mask,
+        number: Indices | int,
+        count: int,
+        tone: Array | float,
+        warmth: Array | float,
+    ) -> None:
+        """Cover places with ``count`` new shapes; ``number`` says which of them, from 0."""
+        np.copyto(self.shapes, len(self.tones) + number, where=where)
+        self.tones.extend(np.broadcast_to(tone, count))
+        self.warmths.extend(np.broadcast_to(warmth, count))
+
+
 def _window(
     rng: np.random.Generator, x: Array, y: Array, rays: int, flowers: int
-) -> tuple[Indices, Array, Array, int, Array]:
-    """Compose shapes (S, S), each shape's tone and warmth, and the sunlight (S, S).
-
-    The fourth result is the number from which on shapes are small, and stay whole.
-    """
-    tones: list[float] = []
-    warmths: list[float] = []
-
-    def add(count: int, tone: object, warmth: object) -> int:
-        """Number ``count`` more shapes; return the first number."""
-        first = len(tones)
-        tones.extend(np.broadcast_to(np.asarray(tone, float), count))
-        warmths.extend(np.broadcast_to(np.asarray(warmth, float), count))
-        return first
-
-    cx, cy = rng.uniform(0.30, 0.70), rng.uniform(0.26, 0.36)
-    r = np.hypot(x - cx, y - cy)
-    angle = np.arctan2(y - cy, x - cx)
-    # Sky: rays that bend a little, light and dark by turns, crossed by rings of cloud.
-    spin = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.4)
-    ray = np.mod((angle + spin * r + 0.12 * np.sin(9 * r)) / (2 * np.pi) * rays, rays)
-    ray = np.minimum(ray.astype(np.int64), rays - 1)
-    ring = np.minimum(((r - 0.15) / 0.17).clip(0) ** 0.9, 5).astype(np.int64)
-    odd = np.arange(rays) % 2
-    ring_number = np.repeat(np.arange(6), rays)
-    odd = (np.tile(odd, 6) + ring_number) % 2
-    first = add(
-        6 * rays,
-        np.where(odd, 0.72, 0.42) - 0.02 * ring_number,
-        np.where(odd, 0.75 - 0.13 * ring_number, 0.10),
-    )
-    shapes = first + ring * rays + ray
-    # Hills, cut along their slopes like ploughed land.
-    for index, level in enumerate((0.62, 0.73, 0.84)):
+) -> tuple[Design, int, Array]:
+    """Compose the window; return its design, how many shapes may break, and the sunlight (S, S)."""
+    design = Design(x, y)
+    sun = (rng.uniform(0.30, 0.70), rng.uniform(0.26, 0.36))
+    _sky(rng, design, sun, rays)
+    for index, level in enumerate((0.62, 0.73, 0.84)):  # hills, ploughed along their slopes
         phase = rng.uniform(0, 6.28, 2)
         line = level + 0.055 * np.sin(5.5 * x + phase[0]) + 0.018 * np.sin(13 * x + phase[1])
-        strips = 3
-        strip = np.minimum(((y - line) / 0.055).clip(0), strips - 1).astype(np.int64)
-        first = add(strips, 0.34 + 0.10 * index + 0.10 * (np.arange(strips) % 2), 0.25 * index)
-        shapes = np.where(y > line, first + strip, shapes)
-    whole = len(tones)
-    # The sun: a heart and two rings of petals.
-    for outer, sectors, tone, shift in (
-        (0.15, 18, 0.62, 0.5),
-        (0.105, 12, 0.86, 0.0),
-        (0.055, 1, 1.0, 0.0),
-    ):
-        sector = np.mod((angle / (2 * np.pi) + 1) * sectors + shift, sectors).astype(np.int64)
-        sector = np.minimum(sector, sectors - 1)
-        first = add(sectors, tone + 0.12 * (np.arange(sectors) % 2), 1.0)
-        shapes = np.where(r < outer, first + sector, shapes)
-    # A river of light winds down from the horizon.
-    bend = 0.5 + 0.16 * np.sin(8.5 * y + rng.uniform(0, 6.28)) + 0.3 * (cx - 0.5)
-    breadth = 0.02 + 0.20 * (y - 0.62).clip(0)
-    reach = np.minimum(((y - 0.62) / 0.075).clip(0), 5).astype(np.int64)
-    first = add(6, 0.66 + 0.12 * (np.arange(6) % 2), 0.0)
-    shapes = np.where((np.abs(x - bend) < breadth) & (y > 0.64), first + reach, shapes)
-    # Flowers on stems.
+        strip = np.minimum(((y - line) / 0.055).clip(0), 2).astype(np.int64)
+        tones = 0.34 + 0.10 * index + 0.10 * (np.arange(3) % 2)
+        design.put(y > line, strip, 3, tones, 0.25 * index)
+    large = len(design.tones)
+    _sun(design, sun)
+    _stream(rng, design, sun)
     for index in range(flowers):
-        fx = (index + rng.uniform(0.25, 0.75)) / max(flowers, 1)
-        fy, size = rng.uniform(0.68, 0.86), rng.uniform(0.045, 0.072)
-        stem = np.abs(x - fx - 0.02 * np.sin(14 * (y - fy))) < 0.009
-        leaf_y = fy + 0.6 * (1 - fy)
-        leaf = np.hypot(
-            (np.abs(x - fx) - 0.032) / 0.030, (y - leaf_y + 0.9 * np.abs(x - fx)) / 0.016
-        )
-        green = add(1, 0.46, 0.0)
-        shapes = np.where((stem & (y > fy)) | (leaf < 1), green, shapes)
-        fr, fa = np.hypot(x - fx, y - fy), np.arctan2(y - fy, x - fx)
-        petals = int(rng.integers(5, 8))
-        turn = np.mod((fa + rng.uniform(0, 6)) / (2 * np.pi) * petals, petals)
-        rim = size * (0.72 + 0.28 * np.abs(np.sin(np.pi * turn)))
-        first = add(
-            petals,
-            rng.choice([0.40, 0.55, 0.72]) + 0.1 * (np.arange(petals) % 2),
-            rng.choice([1.0, 1.0, 0.3]),
-        )
-        shapes = np.where(fr < rim, first + np.minimum(turn.astype(np.int64), petals - 1), shapes)
-        heart = add(1, 0.95, 1.0)
-        shapes = np.where(fr < 0.32 * size, heart, shapes)
-    # Frame: a border of small panes.
-    rim = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    run = np.where(np.minimum(x, 1 - x) < np.minimum(y, 1 - y), y, x)
-    side = 2 * (np.minimum(x, 1 - x) < np.minimum(y, 1 - y)) + ((x > 0.5) & (y > 1 - x))
+        _flower(rng, design, (index + rng.uniform(0.25, 0.75)) / flowers)
+    _border(design)
+    glow = np.exp(-(((x - sun[0]) ** 2 + (y - sun[1]) ** 2) / 0.34**2))
+    return design, large, glow
+
+
+def _sectors(angle: Array, count: int, shift: float = 0.0) -> Indices:
+    """Number the sectors of a circle, ``count`` of them."""
+    turns: Indices = np.mod(angle / (2 * np.pi) * count + shift, count).astype(np.int64)
+    return np.minimum(turns, count - 1)
+
+
+def _sky(rng: np.random.Generator, design: Design, sun: tuple[float, float], rays: int) -> None:
+    """Put rays that bend a little, light and dark by turns, crossed by rings of cloud."""
+    dx, dy = design.x - sun[0], design.y - sun[1]
+    r = np.hypot(dx, dy)
+    spin = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.4)
+    ray = _sectors(np.arctan2(dy, dx) + spin * r + 0.12 * np.sin(9 * r), rays)
+    rings = 6
+    ring = np.minimum(((r - 0.15) / 0.17).clip(0) ** 0.9, rings - 1).astype(np.int64)
+    outward = np.repeat(np.arange(rings), rays)
+    odd = (np.tile(np.arange(rays), rings) + outward) % 2 == 1
+    tones = np.where(odd, 0.72, 0.42) - 0.02 * outward
+    warmths = np.where(odd, 0.75 - 0.13 * outward, 0.10)
+    design.put(np.ones(r.shape, bool), ring * rays + ray, rings * rays, tones, warmths)
+
+
+def _sun(design: Design, sun: tuple[float, float]) -> None:
+    """Put a heart and two rings of petals."""
+    dx, dy = design.x - sun[0], design.y - sun[1]
+    r, angle = np.hypot(dx, dy), np.arctan2(dy, dx)
+    for outer, count, tone, shift in (
+        (0.15, 18, 0.62, 0.5),
+        (0.105, 12, 0.86, 0),
+        (0.055, 1, 1, 0),
+    ):
+        tones = tone + 0.12 * (np.arange(count) % 2)
+        design.put(r < outer, _sectors(angle, count, shift), count, tones, 1.0)
+
+
+def _stream(rng: np.random.Generator, design: Design, sun: tuple[float, float]) -> None:
+    """Put a stream that winds down from the horizon, in pieces."""
+    y = design.y
+    middle = 0.5 + 0.16 * np.sin(8.5 * y + rng.uniform(0, 6.28)) + 0.3 * (sun[0] - 0.5)
+    breadth = 0.02 + 0.20 * (y - 0.62).clip(0)
+    piece = np.minimum(((y - 0.62) / 0.075).clip(0), 5).astype(np.int64)
+    tones = 0.66 + 0.12 * (np.arange(6) % 2)
+    design.put((np.abs(design.x - middle) < breadth) & (y > 0.64), piece, 6, tones, 0.0)
+
+
+def _flower(rng: np.random.Generator, design: Design, at: float) -> None:
+    """Put a stem with two leaves, petals, and a heart."""
+    top, radius = rng.uniform(0.68, 0.86), rng.uniform(0.045, 0.072)
+    x, y = design.x - at, design.y - top
+    stem = (np.abs(x - 0.02 * np.sin(14 * y)) < 0.009) & (y > 0)
+    rise = y - 0.6 * (1 - top) + 0.9 * np.abs(x)
+    leaves = np.hypot((np.abs(x) - 0.032) / 0.030, rise / 0.016) < 1
+    design.put(stem | leaves, 0, 1, 0.46, 0.0)
+    r, angle = np.hypot(x, y), np.arctan2(y, x) + rng.uniform(0, 6)
+    petals = int(rng.integers(5, 8))
+    edge = radius * (0.72 + 0.28 * np.abs(np.sin(0.5 * petals * angle)))
+    tones = rng.choice([0.40, 0.55, 0.72]) + 0.1 * (np.arange(petals) % 2)
+    design.put(r < edge, _sectors(angle, petals), petals, tones, rng.choice([1.0, 1.0, 0.3]))
+    design.put(r < 0.32 * radius, 0, 1, 0.95, 1.0)
+
+
+def _border(design: Design) -> None:
+    """Put a border of small panes around it all."""
+    across, down = np.minimum(design.x, 1 - design.x), np.minimum(design.y, 1 - design.y)
+    upright = across < down
+    beyond = (design.x > 0.5) & (design.y > 1 - design.x)  # right and bottom, not left and top
     cells = 14
-    number = side * cells + np.minimum((run * cells).astype(np.int64), cells - 1)
-    first = add(
-        4 * cells, np.where(np.arange(4 * cells) % 2, 0.80, 0.38), np.arange(4 * cells) % 3 != 0
-    )
-    shapes = np.where(rim < 0.040, first + number, shapes)
-    glow = np.exp(-((r / 0.34) ** 2)).astype(np.float32)
-    return shapes, np.array(tones), np.array(warmths), whole, glow
+    run = np.where(upright, design.y, design.x)
+    number = (2 * upright + beyond) * cells + np.minimum((run * cells).astype(np.int64), cells - 1)
+    order = np.arange(4 * cells)
+    tones = np.where(order % 2, 0.80, 0.38)
+    design.put(np.minimum(across, down) < 0.040, number, 4 * cells, tones, 1.0 * (order % 3 != 0))
 
 
-def _break(
-    rng: np.random.Generator, shapes: Indices, whole: int, x: Array, y: Array, panes: int
-) -> tuple[Indices, int]:
-    """Break shapes below ``whole`` along a Voronoi diagram.
+def _break(rng: np.random.Generator, design: Design, large: int, panes: int) -> tuple[Indices, int]:
+    """Break the large shapes, numbered below ``large``, along a Voronoi diagram.
 
     Returns pane numbers (S, S), shape x cells + cell, and the number of cells.
     """
     side = int(np.ceil(np.sqrt(panes)))
     lattice = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)
     centres = (lattice + rng.uniform(0.05, 0.95, lattice.shape)) / side
-    _, cell = cKDTree(centres).query(np.stack([x.ravel(), y.ravel()], 1))
-    broken = np.where(shapes < whole, cell.reshape(shapes.shape), 0)
-    return shapes * len(centres) + broken, len(centres)
+    _, cell = cKDTree(centres).query(np.stack([design.x.ravel(), design.y.ravel()], 1))
+    broken = np.where(design.shapes < large, cell.reshape(design.shapes.shape), 0)
+    return design.shapes * len(centres) + broken, len(centres)

@@ -28,6 +28,7 @@ from nstlib.painting.canvas import (
 )
 from nstlib.painting.palettes import Palette
 from nstlib.painting.registry import Colors, Seed, Size, painter
+from nstlib.painting.scene import Scene
 
 
 @painter
@@ -54,8 +55,8 @@ def mosaic(
     rng = generator("mosaic", seed)
     colors = Palette(palette)
     warm, cool = colors.part("warm"), colors.part("cool")
-    regions, tone, warmth = _pond(rng, fish)
-    angle, edge = _rows(regions)
+    scene = _pond(rng, fish)
+    angle, edge = _rows(scene.parts)
     x, y = _settle(rng, angle, edge, stones)
     turn = _angle_at(angle, x, y)
     labels = _lay(size * SUPERSAMPLE, x, y, turn, 1.12 / np.sqrt(stones))
@@ -64,9 +65,9 @@ def mosaic(
     distance = np.where(labels < 0, 0.0, edge_distance(labels)).astype(np.float32)
     soft = max(0.35 * joint, 0.5 / (size * SUPERSAMPLE))  # no edge is sharper than a pixel
     face = smoothstep(joint - soft, joint + soft, distance)
-    own = look_up(tone, x, y) + 0.045 * rng.standard_normal(stones).astype(np.float32)
+    own = look_up(scene["tone"], x, y) + 0.045 * rng.standard_normal(stones).astype(np.float32)
     paint = np.where(
-        look_up(warmth, x, y)[:, None] > rng.uniform(0.2, 0.8, (stones, 1)),
+        look_up(scene["warmth"], x, y)[:, None] > rng.uniform(0.2, 0.8, (stones, 1)),
         0.3 * warm.at(own) + 0.7 * warm.nearest(own),
         0.3 * cool.at(own) + 0.7 * cool.nearest(own),
     )
@@ -87,75 +88,71 @@ def mosaic(
     return finish((bed + face[..., None] * (stone - bed)).astype(np.float32))
 
 
-def _pond(rng: np.random.Generator, fish: int) -> tuple[Indices, Array, Array]:
-    """Compose the floor: region numbers, each with an outline, tone and warmth, all (F, F)."""
+def _pond(rng: np.random.Generator, fish: int) -> Scene:
+    """Compose the floor's tone and warmth; each of its parts gets an outline of stones."""
     x, y = pixel_centres(FIELD)
-    regions = np.zeros((FIELD, FIELD), np.int64)
-    # Water: deep above and below, crossed by waves of lighter stones.
+    # Water: crossed by waves, light at their crests.
     ripple = y + 0.020 * np.sin(2 * np.pi * (2.5 * x + rng.random())) + 0.008 * np.sin(40 * x)
     band = np.mod(ripple * 6.5 + rng.random(), 1.0)
-    tone = (0.30 + 0.45 * smoothstep(0.1, 0.9, band)).astype(np.float32)
-    tone = np.where(band > 0.9, 0.97, tone)
-    warmth = np.zeros_like(tone)
-
+    water = np.where(band > 0.9, 0.97, 0.30 + 0.45 * smoothstep(0.1, 0.9, band))
+    scene = Scene.blank(x, y, tone=water, warmth=0.0)
     spots: list[tuple[float, float]] = []
-    for index in range(fish):
+    for _ in range(fish):  # each where it has most room
         tries = rng.random((60, 2)) * (0.46, 0.62) + (0.27, 0.19)
         gaps = np.linalg.norm(tries[:, None] - np.array(spots or [(9.0, 9.0)])[None], axis=2)
         cx, cy = tries[np.argmax(gaps.min(1))]
         spots.append((float(cx), float(cy)))
-        length = float(rng.uniform(0.145, 0.185)) * (5 / max(fish, 4)) ** 0.4
-        heading = float(rng.uniform(-0.4, 0.4) + (np.pi if rng.random() < 0.5 else 0.0))
-        c, s = np.cos(heading), np.sin(heading)
-        along = (c * (x - cx) + s * (y - cy)) / length
-        across = (-s * (x - cx) + c * (y - cy)) / length * np.sign(c)  # backs up, bellies down
-        across = across + 0.10 * np.sin(2.2 * along + index)
-        bulk = rng.uniform(0.42, 0.56)
-        shape = bulk * np.sqrt(np.clip(1 - along**2, 0, None)) * (1 - 0.18 * along)
-        body = np.abs(across) < shape
-        fork = np.abs(across) < 0.12 + 1.0 * np.clip(-along - 0.80, 0, None)
-        tail = (along < -0.80) & (along > -1.42 + 0.5 * np.clip(0.4 - np.abs(across), 0, 1)) & fork
-        dorsal = (across < 0) & (across > -shape - 0.17) & (np.abs(along + 0.05) < 0.36)
-        ventral = (across > 0) & (across < shape + 0.14) & (np.abs(along - 0.15) < 0.15)
-        fins = (dorsal | ventral | tail) & ~body
-        number = 1 + 3 * index
-        regions[fins] = number + 1
-        regions[body] = number
-        warm = rng.random() < 0.75
-        warmth = np.where(body, 1.0 if warm else 0.15, np.where(fins, 0.85, warmth))
-        # A dark back, a light belly, and either stripes or rows of scales.
-        skin = 0.55 + 0.5 * np.clip(across / bulk, -1, 1)
-        if rng.random() < 0.5:
-            skin = skin - 0.34 * (np.mod(along * 3.2 + 0.4 * across**2, 1) < 0.36) * (along < 0.4)
-        else:
-            skin = skin + 0.14 * np.sign(np.sin(along * 20) * np.sin(across * 20))
-        tone = np.where(fins, 0.35 + 0.35 * (np.mod(across * 5, 1) > 0.5), tone)
-        tone = np.where(body, np.clip(skin, 0.12, 1.0), tone)
-        gill = body & (np.abs(along - 0.45 + 0.5 * across**2) < 0.05)
-        tone = np.where(gill, 0.0, tone)
-        eye = np.hypot(along - 0.70, across + 0.12)
-        tone = np.where(eye < 0.16, 1.0, np.where(eye < 0.22, 0.0, tone))
-        tone = np.where(eye < 0.08, 0.0, tone)
+        _fish(rng, scene, cx, cy, rng.uniform(0.145, 0.185) * (5 / max(fish, 4)) ** 0.4)
     # Around each figure a row of dark stones inside its outline and two pale rows outside it.
-    figure = regions > 0
+    figure = scene.parts > 0
     inside = ndimage.distance_transform_edt(figure) / FIELD
     outside = ndimage.distance_transform_edt(~figure) / FIELD
-    tone = np.where(figure & (inside < 0.012), 0.02, tone)
-    tone = np.where(~figure & (outside < 0.024), 0.93, tone)
-    # Frame: plain bands around a running wave.
+    np.copyto(scene["tone"], 0.02, where=figure & (inside < 0.012))
+    np.copyto(scene["tone"], 0.93, where=~figure & (outside < 0.024))
+    # A frame of plain bands around one of teeth.
     rim = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     run = np.where(np.abs(x - 0.5) > np.abs(y - 0.5), y, x)
-    teeth = np.abs(2 * np.mod(11 * run, 1.0) - 1)
-    frame = np.where((rim - 0.030) / 0.052 < 0.1 + 0.8 * teeth, 0.92, 0.30)
-    frame = np.where(rim < 0.030, 0.50, np.where(rim > 0.082, 0.02, frame))
-    edge = rim < 0.098
-    warmth = np.where(edge, 1.0, warmth)
-    regions = np.where(edge, 100 + (rim > 0.030) + (rim > 0.082), regions)
-    return regions, np.where(edge, frame, np.clip(tone, 0, 1)).astype(np.float32), warmth
+    teeth = (rim - 0.030) / 0.052 < 0.1 + 0.8 * np.abs(2 * np.mod(11 * run, 1.0) - 1)
+    scene.put(rim < 0.098, tone=0.02, warmth=1.0)
+    scene.put(rim < 0.082, tone=np.where(teeth, 0.92, 0.30))
+    scene.put(rim < 0.030, tone=0.50)
+    return scene
+
+
+def _fish(rng: np.random.Generator, scene: Scene, cx: float, cy: float, length: float) -> None:
+    """Put a fish: fins and tail, a body with stripes or scales, gill and eye."""
+    heading = rng.uniform(-0.4, 0.4) + (np.pi if rng.random() < 0.5 else 0.0)
+    c, s = np.cos(heading), np.sin(heading)
+    dx, dy = (scene.x - cx) / length, (scene.y - cy) / length
+    along = c * dx + s * dy
+    across = (c * dy - s * dx) * np.sign(c)  # backs up, bellies down
+    across = across + 0.10 * np.sin(2.2 * along + rng.uniform(0, 6.28))
+    bulk = rng.uniform(0.42, 0.56)
+    shape = bulk * np.sqrt(np.clip(1 - along**2, 0, None)) * (1 - 0.18 * along)
+    body = np.abs(across) < shape
+    fork = np.abs(across) < 0.12 + np.clip(-along - 0.80, 0, None)
+    tail = (along < -0.80) & (along > -1.42 + 0.5 * np.clip(0.4 - np.abs(across), 0, 1)) & fork
+    dorsal = (across < 0) & (across > -shape - 0.17) & (np.abs(along + 0.05) < 0.36)
+    ventral = (across > 0) & (across < shape + 0.14) & (np.abs(along - 0.15) < 0.15)
+    rays = 0.35 + 0.35 * (np.mod(across * 5, 1) > 0.5)
+    scene.put(dorsal | ventral | tail, tone=rays, warmth=0.85)
+
+    # A dark back and a light belly.
+    skin = 0.55 + 0.5 * np.clip(across / bulk, -1, 1)
+    if rng.random() < 0.5:
+        skin = skin - 0.34 * (np.mod(along * 3.2 + 0.4 * across**2, 1) < 0.36) * (along < 0.4)
+    else:
+        skin = skin + 0.14 * np.sign(np.sin(along * 20) * np.sin(across * 20))
+    scene.put(body, tone=skin.clip(0.12, 1.0), warmth=1.0 if rng.random() < 0.75 else 0.15)
+    gill = body & (np.abs(along - 0.45 + 0.5 * across**2) < 0.05)
+    np.copyto(scene["tone"], 0.0, where=gill)
+    eye = np.hypot(along - 0.70, across + 0.12)
+    for radius, tone in ((0.22, 0.0), (0.16, 1.0), (0.08, 0.0)):
+        np.copyto(scene["tone"], tone, where=eye < radius)
 
 
 def _rows(regions: Indices) -> tuple[Array, Array]:
-    """Return the rows' direction as a doubled-angle field (F, F, 2), and the outlines' distance.
+    """Return the rows' direction as a field of quadrupled angles (F, F, 2), and the outlines' distance.
 
     A stone turned by a quarter is the same stone, so directions are averaged as four times their
     angle: (cos 4a, sin 4a).

@@ -7,6 +7,7 @@ hues fall in place by their lightness: night's stars are yellow because its ligh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -180,16 +181,11 @@ def _sorted(colors: Array) -> Array:
     return np.asarray(colors[np.argsort(luma(colors), kind="stable")], dtype=np.float32)
 
 
-def _from_hex(text: str) -> list[float]:
-    digits = text.removeprefix("#")
-    try:
-        if len(digits) != 6:
-            raise ValueError
-        return [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-    except ValueError:
-        raise ValueError(
-            f"palette has the colour {text!r}; a colour is written '#rrggbb'"
-        ) from None
+def _from_hex(text: object) -> list[float]:
+    """Return red, green and blue in [0, 1] of '#rrggbb'."""
+    if not isinstance(text, str) or not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"palette has the colour {text!r}; a colour is written '#rrggbb'")
+    return [int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
 class Palette:
@@ -215,6 +211,8 @@ class Palette:
                     "or give a sequence of '#rrggbb' colours"
                 )
             colors = PALETTES[colors]
+        if not isinstance(colors, Sequence):
+            raise TypeError(f"palette is {colors!r}; it takes a name or a sequence of colours")
         if len(colors) < 3:
             raise ValueError(f"palette has {len(colors)} colours; a painter needs at least 3")
         self.colors = _sorted(np.array([_from_hex(color) for color in colors], np.float32))

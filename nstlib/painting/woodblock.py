@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +17,7 @@ from nstlib.painting.canvas import (
     Noise,
     finish,
     generator,
+    over,
     pixel_centres,
     smoothstep,
 )
@@ -46,59 +49,70 @@ def woodblock(
     canvas = size * SUPERSAMPLE
     block = Block(canvas, _backdrop(rng, canvas, colors))
     for index in range(waves):
-        depth = index / max(waves - 1, 1)  # 0 far … 1 near
-        _wave_row(block, rng, colors, depth, curl, foam)
+        row = _wave_row(rng, index / (waves - 1), curl)
+        _carve(block, row, colors)
+        _foam(block, rng, row, colors, foam)
     _cartouche(block, rng, colors)
-    return finish(_print(rng, block.pixels(), colors, grain))
+    return finish(_print(rng, block.pixels(), grain))
 
 
 def _backdrop(rng: np.random.Generator, canvas: int, colors: Palette) -> Array:
-    """Print the sky: a gradation from dark to paper and back to a warm horizon; sun, mountain."""
+    """Print the sky, which fades from dark to paper and to a warm horizon; sun, mist, mountain."""
     x, y = pixel_centres(canvas)
     cool, warm = colors.part("cool"), colors.part("warm")
-    uneven = 0.015 * Noise.make(rng, 5).grid(canvas)
-    top = smoothstep(0.26, 0.0, y + uneven)
-    low = smoothstep(0.22, 0.62, y + uneven)
-    paper = warm.at(np.full_like(y, 0.92))
-    sky = paper + top[..., None] * 0.9 * (cool.at(0.45) - paper)
-    sky = sky + low[..., None] * 0.75 * (warm.at(0.62) - sky)
-    side = rng.choice([-1.0, 1.0])
-    sx, sy, sr = (
-        0.5 + side * rng.uniform(0.1, 0.3),
-        rng.uniform(0.16, 0.26),
-        rng.uniform(0.07, 0.10),
+    uneven = y + 0.015 * Noise.make(rng, 5).grid(canvas)
+    paper = warm.at(0.92)
+    sky = over(
+        np.broadcast_to(paper, (*y.shape, 3)), 0.9 * smoothstep(0.26, 0, uneven), cool.at(0.45)
     )
-    r = np.hypot(x - sx, y - sy)
-    disc = smoothstep(sr + 0.0012, sr - 0.0012, r)[..., None]
-    fade = 0.35 * smoothstep(sy - sr, sy + 1.2 * sr, y)[..., None]
+    sky = over(sky, 0.75 * smoothstep(0.22, 0.62, uneven), warm.at(0.62))
+
+    side = rng.choice([-1.0, 1.0])  # the sun's; the mountain stands at the other
+    sx, sy = 0.5 + side * rng.uniform(0.1, 0.3), rng.uniform(0.16, 0.26)
+    radius = rng.uniform(0.07, 0.10)
     red = _reddest(colors)
-    sky = sky + disc * (red + fade * (paper - red) - sky)
-    # Banks of mist with rounded ends.
-    line = cool.at(0.38)
+    fade = 0.35 * smoothstep(sy - radius, sy + 1.2 * radius, y)
+    disc = smoothstep(radius + 0.0012, radius - 0.0012, np.hypot(x - sx, y - sy))
+    sky = over(sky, disc, over(np.broadcast_to(red, sky.shape), fade, paper))
     for _ in range(16):
-        mx, my = rng.random(), rng.uniform(0.04, 0.46)
-        half, thick = rng.uniform(0.06, 0.20), rng.uniform(0.006, 0.022)
-        wave = my + 0.006 * np.sin(30 * x + rng.uniform(0, 6.28))
-        band = np.hypot((np.abs(x - mx) - half).clip(0), y - wave) - thick
-        inside = smoothstep(0.001, -0.001, band)[..., None]
-        tint = (paper, cool.at(0.68), warm.at(0.7))[rng.integers(3)]
-        sky = sky + inside * 0.85 * (tint - sky)
-        # Outlines within the outline, like the year rings of a plank.
-        rings = np.abs(np.mod(band / 0.0075, 1.0) - 0.5) * 0.0075
-        drawn = smoothstep(0.0016, 0.0006, 0.00375 - rings) * (band < 0.0038)
-        sky = sky + drawn[..., None] * 0.75 * (line - sky)
-    # The mountain, with snow that runs down in tongues.
-    mx, peak, foot = 0.5 - side * rng.uniform(0.05, 0.25), rng.uniform(0.22, 0.30), 0.62
+        sky = _mist(rng, sky, x, y, (paper, cool.at(0.68), warm.at(0.7)), cool.at(0.38))
+    return _mountain(rng, sky, x, y, uneven, colors, 0.5 - side * rng.uniform(0.05, 0.25))
+
+
+def _mist(
+    rng: np.random.Generator, sky: Array, x: Array, y: Array, tints: Sequence[Array], line: Array
+) -> Array:
+    """Print a bank of mist with rounded ends, its outline repeated inside it."""
+    at, height = rng.random(), rng.uniform(0.04, 0.46)
+    half, thick = rng.uniform(0.06, 0.20), rng.uniform(0.006, 0.022)
+    wave = height + 0.006 * np.sin(30 * x + rng.uniform(0, 6.28))
+    outside = np.hypot((np.abs(x - at) - half).clip(0), y - wave) - thick
+    sky = over(sky, 0.85 * smoothstep(0.001, -0.001, outside), tints[int(rng.integers(len(tints)))])
+    step = 0.0075
+    to_line = np.abs(np.mod(outside / step + 0.5, 1.0) - 0.5) * step
+    drawn = smoothstep(0.0016, 0.0006, to_line) * (outside < step / 2)
+    return over(sky, 0.75 * drawn, line)
+
+
+def _mountain(
+    rng: np.random.Generator,
+    sky: Array,
+    x: Array,
+    y: Array,
+    uneven: Array,
+    colors: Palette,
+    at: float,
+) -> Array:
+    """Print a mountain whose snow runs down in tongues."""
+    peak, foot = rng.uniform(0.22, 0.30), 0.62
     spread = 0.035 + 0.32 * ((y - peak) / (foot - peak)).clip(0) ** 1.35
-    inside = np.minimum(spread - np.abs(x - mx), (y - peak) * 2)
-    body = cool.at(0.12 + 0.42 * smoothstep(peak, foot, y + uneven))
-    mount = smoothstep(-0.001, 0.001, inside)[..., None]
-    sky = sky + mount * (body - sky)
-    tongue = 0.035 * np.sin(70 * (x - mx)) + 0.022 * np.sin(143 * (x - mx) + 1.0)
-    snow = (y < peak + 0.11 + tongue - 0.35 * np.abs(x - mx)) & (inside > 0.004)
-    sky = np.where(snow[..., None], colors.paper, sky)
-    outline = smoothstep(0.0026, 0.0014, np.abs(inside))[..., None]
-    return (sky + outline * (colors.ink - sky)).astype(np.float32)
+    inside = np.minimum(spread - np.abs(x - at), (y - peak) * 2)
+    body = colors.part("cool").at(0.12 + 0.42 * smoothstep(peak, foot, uneven))
+    sky = over(sky, smoothstep(-0.001, 0.001, inside), body)
+    tongues = 0.035 * np.sin(70 * (x - at)) + 0.022 * np.sin(143 * (x - at) + 1.0)
+    snow = (y < peak + 0.11 + tongues - 0.35 * np.abs(x - at)) & (inside > 0.004)
+    sky = over(sky, snow.astype(np.float32), colors.paper)
+    return over(sky, smoothstep(0.0026, 0.0014, np.abs(inside)), colors.ink)
 
 
 def _reddest(colors: Palette) -> Array:
@@ -107,141 +121,117 @@ def _reddest(colors: Palette) -> Array:
     return np.asarray(colors.colors[int(np.argmax(redness))], dtype=np.float32)
 
 
-def _crest(
-    t: Array, period: float, phase: float, height: float, lean: float, wobble: Array
-) -> Array:
-    """Return the profile of a row of breaking waves, (N, 2), for t along the row.
+@dataclass(frozen=True)
+class Row:
+    """A row of breaking waves."""
 
-    A sharp-crested swell h(t), sheared by h² so that its tops lean over and fold.
-    """
-    cycle = np.pi * (t - phase) / period
-    rise = (1 - np.abs(np.sin(cycle))) ** 1.35 * wobble
-    x = t + lean * rise**2.6
-    y = -height * rise * (1 - 0.34 * np.clip(lean / 0.12, 0, 1.2) * rise**5)
-    return np.stack([x, y], 1).astype(np.float32)
+    level: float  # of the troughs
+    period: float
+    phase: float
+    height: float
+    lean: float  # how far the tops stand before their feet
+    depth: float  # 0 far … 1 near
+    along: Array  # places along the row, (N,)
+    swell: Array  # how high the row is at each
+
+    def rise(self) -> Array:
+        """Return a sharp-crested swell, 0 … 1."""
+        cycle = np.pi * (self.along - self.phase) / self.period
+        return np.asarray((1 - np.abs(np.sin(cycle))) ** 1.35 * self.swell)
+
+    def curve(self, sunk: float = 0.0) -> Array:
+        """Return the crest's line, (N, 2), or one that lies deeper in the wave, 0 … 1.
+
+        The swell is sheared the more the higher it is, so that its top leans over and folds.
+        """
+        rise, lean = self.rise(), self.lean * (1 - sunk) ** 1.3
+        folded = rise * (1 - 0.34 * np.clip(lean / 0.12, 0, 1.2) * rise**5)
+        x = self.along + lean * rise**2.6 + 0.30 * sunk * self.lean
+        y = self.level - self.height * ((1 - 0.86 * sunk) * folded - 0.80 * sunk)
+        return np.stack([x, y], 1)
 
 
-def _wave_row(
-    block: Block, rng: np.random.Generator, colors: Palette, depth: float, curl: float, foam: float
-) -> None:
-    """Carve one row: nested bands of blue below the crest's line, then its foam."""
-    cool = colors.part("cool")
+# A wave's bands below its crest, as tones of the cool part of the palette.
+BANDS = (0.10, 0.95, 0.34, 0.10, 0.64, 0.26, 0.95, 0.10, 0.48, 0.30, 0.95, 0.10, 0.62, 0.22)
+
+
+def _wave_row(rng: np.random.Generator, depth: float, curl: float) -> Row:
+    """Compose a row; nearer ones are lower in the picture, longer and higher."""
     level = 0.50 + 0.42 * depth + rng.uniform(-0.015, 0.015)
     period = 0.30 + 0.34 * depth + rng.uniform(0, 0.06)
     height = 0.16 + 0.26 * depth * rng.uniform(0.9, 1.1)
     direction = rng.choice([-1.0, 1.0]) if depth == 0 else -1.0
     lean = direction * curl * (0.07 + 0.11 * depth)
     phase = rng.random() * period
-    t = np.linspace(-0.6, 1.6, 700, dtype=np.float32)
-    swell = 0.82 + 0.18 * np.sin(2.1 * t / period + rng.uniform(0, 6.28))
-    floor = np.array([[1.8, 1.2], [-0.8, 1.2]], np.float32)
-    base = np.array([0.0, level], np.float32)
-
-    # Bands: the same crest, lower and flatter each time, in light and dark by turns; fine lines
-    # between them.
-    tones = (0.10, 0.95, 0.34, 0.10, 0.64, 0.26, 0.95, 0.10, 0.48, 0.30, 0.95, 0.10, 0.62, 0.22)
-    bands = 2 * len(tones)
-    ink = 0.0022 + 0.0013 * depth
-    for band in range(bands):
-        part = band / bands
-        # Bands slide back under the fold and sink.
-        slide = np.array([0.30 * part * lean, 0.80 * height * part], np.float32)
-        curve = _crest(
-            t, period, phase, height * (1 - 0.86 * part), lean * (1 - part) ** 1.3, swell
-        )
-        curve = curve + base + slide
-        if band % 2 == 0:
-            shade = cool.nearest(tones[band // 2])
-            block.fill(np.concatenate([curve, floor]), shade)
-        block.line(
-            curve, 1.5 * ink if band == 0 else ink if band % 2 == 0 else 0.5 * ink, colors.ink
-        )
-    _foam(block, rng, colors, t, period, phase, height, lean, swell, base, depth, foam)
+    along = np.linspace(-0.6, 1.6, 700, dtype=np.float32)
+    swell = 0.82 + 0.18 * np.sin(2.1 * along / period + rng.uniform(0, 6.28))
+    return Row(level, period, phase, height, lean, depth, along, swell)
 
 
-def _foam(
-    block: Block,
-    rng: np.random.Generator,
-    colors: Palette,
-    t: Array,
-    period: float,
-    phase: float,
-    height: float,
-    lean: float,
-    swell: Array,
-    base: Array,
-    depth: float,
-    foam: float,
-) -> None:
+def _carve(block: Block, row: Row, colors: Palette) -> None:
+    """Carve a row: bands in light and dark by turns, and fine lines between them."""
+    floor = np.array([[1.8, 1.2], [-0.8, 1.2]])
+    ink = 0.0022 + 0.0013 * row.depth
+    block.line(row.curve(), 2 * ink, colors.ink)
+    for band, tone in enumerate(BANDS):
+        upper, middle = (row.curve((band + part) / len(BANDS)) for part in (0.0, 0.5))
+        block.fill(np.concatenate([upper, floor]), colors.part("cool").nearest(tone))
+        block.line(upper, ink, colors.ink)
+        block.line(middle, 0.5 * ink, colors.ink)
+
+
+def _foam(block: Block, rng: np.random.Generator, row: Row, colors: Palette, foam: float) -> None:
     """Set foam on the crests: lobes that end in claws, and spray in the air before them."""
-    curve = _crest(t, period, phase, height, lean, swell) + base
-    rise = (1 - np.abs(np.sin(np.pi * (t - phase) / period))) ** 1.35 * swell
+    curve, rise, depth = row.curve(), row.rise(), row.depth
     high = np.flatnonzero(rise > 0.40)
-    scale = (0.006 + 0.010 * depth) * foam**0.5
     if len(high) == 0 or foam == 0:
         return
     tangent = np.gradient(curve, axis=0)
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-    count = int(260 * foam)
+    count, scale = int(260 * foam), (0.006 + 0.010 * depth) * foam**0.5
     at = rng.choice(high, count)
     size = scale * rng.uniform(0.45, 1.25, count) * (0.35 + 0.9 * rise[at])
     out = rng.uniform(-1.6, 1.5, count) * scale * rise[at] ** 2
     centres = curve[at] + normal[at] * out[:, None]
-    # Claws: three shrinking lobes that reach out and downwards from a third of the lobes.
+    # Claws: from two lobes in five a row of shrinking ones reaches out, and falls.
     claw = rng.random(count) < 0.40
-    reach = normal[at][claw] + np.array([0.9 * np.sign(lean), 0.55])
+    foot, thick = centres[claw], size[claw, None]
+    reach = normal[at][claw] + np.array([0.9 * np.sign(row.lean), 0.55])
     reach /= np.linalg.norm(reach, axis=1, keepdims=True) + 1e-9
-    for step in (1, 2, 3, 4):
-        bend = np.array([0.0, 0.22 * step * step]) * size[: len(centres)][:count][claw][:, None]
-        centres = np.concatenate(
-            [
-                centres,
-                centres[:count][claw] + reach * (size[:count][claw] * 0.85 * step)[:, None] + bend,
-            ]
-        )
-        size = np.concatenate([size, size[:count][claw] * (0.78, 0.6, 0.45, 0.3)[step - 1]])
-    outline = 0.0017 + 0.0012 * depth
+    fall = np.array([0.0, 0.22])
+    fingers = [foot + thick * (0.85 * step * reach + step**2 * fall) for step in (1, 2, 3, 4)]
+    centres = np.concatenate([centres, *fingers])
+    size = np.concatenate([size, *(size[claw] * share for share in (0.78, 0.6, 0.45, 0.3))])
+
     cool = colors.part("cool")
-    block.dots(centres, size + outline, colors.ink)
+    block.dots(centres, size + 0.0017 + 0.0012 * depth, colors.ink)
     block.dots(centres, size, colors.paper)
-    # Shadows inside the foam: small pale-blue flecks.
-    flecks = rng.random(len(centres)) < 0.55
-    block.dots(
-        centres[flecks] + 0.25 * size[flecks, None],
-        0.42 * size[flecks],
-        cool.at(0.7),
-    )
-    block.dots(centres[flecks] + 0.10 * size[flecks, None], 0.36 * size[flecks], colors.paper)
-    spray = curve[rng.choice(high, int(170 * foam))]
-    spray = (
-        spray
-        + rng.normal(0, 1, spray.shape) * (0.035 + 0.04 * depth)
-        + np.array([0.5 * lean, -0.02])
-    )
+    flecks = rng.random(len(centres)) < 0.55  # pale shadows inside the foam: small crescents
+    middle, size = centres[flecks], size[flecks]
+    block.dots(middle + 0.25 * size[:, None], 0.42 * size, cool.at(0.7))
+    block.dots(middle + 0.10 * size[:, None], 0.36 * size, colors.paper)
+    spray = curve[rng.choice(high, int(170 * foam))] + np.array([0.5 * row.lean, -0.02])
+    spray = spray + (0.035 + 0.04 * depth) * rng.normal(0, 1, spray.shape)
     radius = rng.uniform(0.0012, 0.0042, len(spray)) * (0.6 + 0.8 * depth)
     block.dots(spray, radius + 0.0012, cool.at(0.35))
     block.dots(spray, radius, colors.paper)
 
 
 def _cartouche(block: Block, rng: np.random.Generator, colors: Palette) -> None:
-    """Stamp the publisher's red seal in a corner, with strokes like characters."""
-    x, y = (0.045, 0.05) if rng.random() < 0.5 else (0.895, 0.05)
-    box = np.array([[0, 0], [0.06, 0], [0.06, 0.15], [0, 0.15]], np.float32) + np.array([x, y])
-    block.fill(box.astype(np.float32), _reddest(colors))
-    block.line(np.concatenate([box, box[:1]]).astype(np.float32), 0.003, colors.ink)
+    """Stamp a red seal in a corner, with strokes like characters."""
+    corner = np.array([0.045 if rng.random() < 0.5 else 0.895, 0.05])
+    box = corner + np.array([[0, 0], [0.06, 0], [0.06, 0.15], [0, 0.15]])
+    block.fill(box, _reddest(colors))
+    block.line(np.concatenate([box, box[:1]]), 0.003, colors.ink)
     for row in range(4):
         for _ in range(4):
-            a = rng.uniform([0.012, 0.012], [0.048, 0.032]) + np.array([0, 0.034 * row])
-            b = (
-                a
-                + rng.choice([-1, 1])
-                * rng.uniform([0.0, 0.008], [0.018, 0.014])[:: rng.choice([-1, 1])]
-            )
-            block.line(np.stack([a, b]).astype(np.float32) + np.array([x, y]), 0.0032, colors.paper)
+            start = corner + rng.uniform([0.012, 0.012], [0.048, 0.032]) + [0, 0.034 * row]
+            stroke = rng.uniform([-0.020, -0.014], [0.020, 0.014])
+            block.line(np.stack([start, start + stroke]), 0.0032, colors.paper)
 
 
-def _print(rng: np.random.Generator, pixels: Array, colors: Palette, grain: float) -> Array:
+def _print(rng: np.random.Generator, pixels: Array, grain: float) -> Array:
     """Pull the print: the wood's grain, uneven ink, paper fibres."""
     canvas = len(pixels)
     x, y = pixel_centres(canvas)
