@@ -1,0 +1,202 @@
+"""Checks pass what is right, name what is wrong, and wait for what is not done."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nstlib import check, losses
+
+Answer = Callable[..., Any]
+
+# Written as a student would write them, not as the module does.
+
+
+def gram_by_einsum(features: Tensor) -> Tensor:
+    return torch.einsum("nchw,ndhw->ncd", features, features) / features[0, 0].numel()
+
+
+def gram_in_a_loop(features: Tensor) -> Tensor:
+    return torch.stack([f.flatten(1) @ f.flatten(1).T / f[0].numel() for f in features])
+
+
+def gram_with_batch_folded(features: Tensor) -> Tensor:
+    n, c, h, w = features.shape
+    flat = features.view(n * c, h * w)
+    return flat @ flat.t() / (h * w)
+
+
+def gram_with_axes_mixed(features: Tensor) -> Tensor:
+    n, c, h, w = features.shape
+    flat = features.permute(0, 2, 3, 1).reshape(n, c, h * w)
+    return flat @ flat.mT / (h * w)
+
+
+def covariance(features: Tensor) -> Tensor:
+    return torch.stack([f.flatten(1).cov(correction=0) for f in features])
+
+
+def tv_by_slices(x: Tensor) -> Tensor:
+    down = (x[:, :, 1:] - x[:, :, :-1]).abs().mean()
+    return down + (x[..., 1:] - x[..., :-1]).abs().mean()
+
+
+def tv_wrapped_around(x: Tensor) -> Tensor:
+    return (x - torch.roll(x, 1, 2)).abs().mean() + (x - torch.roll(x, 1, 3)).abs().mean()
+
+
+def field(tap: str, window: int = 2, stride: int = 2, first: int = 1) -> int:
+    size, step = first, 1
+    for block, count in ((1, 2), (2, 2), (3, 4)):
+        if block > 1:
+            size += (window - 1) * step
+            step *= stride
+        for i in range(1, count + 1):
+            size += 2 * step
+            if tap == f"relu{block}_{i}":
+                return size
+    raise AssertionError(tap)
+
+
+def masked(f: Tensor, m: Tensor) -> Tensor:
+    return torch.einsum("nchw,ndhw,nehw->cd", f, f, m) / m.sum()
+
+
+def coloured(
+    result: Tensor, photo: Tensor, weights: tuple[float, ...] = (0.299, 0.587, 0.114)
+) -> Tensor:
+    def brightness(image: Tensor) -> Tensor:
+        return torch.einsum("c,nchw->nhw", torch.tensor(weights), image)[:, None]
+
+    return (photo + brightness(result) - brightness(photo)).clamp(0, 1)
+
+
+RIGHT: dict[str, list[Answer]] = {
+    "gram": [losses.gram, gram_by_einsum, gram_in_a_loop],
+    "total_variation": [losses.total_variation, tv_by_slices, lambda x: float(tv_by_slices(x))],
+    "receptive_field": [field],
+    "masked_gram": [masked, lambda f, m: masked(f.double(), m.double())],
+    "keep_colour": [coloured],
+}
+
+# What is wrong, and words of the hint that it must get.
+WRONG: dict[str, list[tuple[str, Answer]]] = {
+    "gram": [
+        ("not divided", lambda f: f.flatten(2) @ f.flatten(2).mT),
+        ("divided by C·H·W", lambda f: f.flatten(2) @ f.flatten(2).mT / f[0].numel()),
+        ("transposed", lambda f: f.flatten(2).mT @ f.flatten(2) / f[0, 0].numel()),
+        ("batch is folded", gram_with_batch_folded),
+        ("batch is summed", lambda f: torch.einsum("nchw,ndhw->cd", f, f) / f[0, 0].numel()),
+        ("batch is averaged", lambda f: gram_in_a_loop(f).mean(0)),
+        ("means are subtracted", covariance),
+        ("channels and positions are mixed", gram_with_axes_mixed),
+        ("the shape is (2, 3, 4, 5); it must be (2, 3, 3)", lambda f: f),
+        ("where", lambda f: 1.5 * gram_in_a_loop(f)),
+        ("returns 2 values; it must return a tensor of shape (2, 3, 3)", lambda f: (f, f)),
+    ],
+    "total_variation": [
+        ("not absolute", lambda x: x.diff(dim=2).mean() + x.diff(dim=3).mean()),
+        ("squared", lambda x: x.diff(dim=2).pow(2).mean() + x.diff(dim=3).pow(2).mean()),
+        ("add those side by side", lambda x: (x[:, :, 1:] - x[:, :, :-1]).abs().mean()),
+        ("add those above each other", lambda x: (x[..., 1:] - x[..., :-1]).abs().mean()),
+        ("summed", lambda x: x.diff(dim=2).abs().sum() + x.diff(dim=3).abs().sum()),
+        ("wrapped around", tv_wrapped_around),
+        ("axes 2 and 3", lambda x: x.diff(dim=1).abs().mean() + x.diff(dim=2).abs().mean()),
+        ("returns a value of type str", lambda x: "0.5"),
+    ],
+    "receptive_field": [
+        ("strides are missing", lambda tap: field(tap, stride=1)),
+        ("pools are missing", lambda tap: field(tap, window=1)),
+        ("begins at 1", lambda tap: field(tap, first=0)),
+        ("too early", lambda tap: {"relu1_2": 6, "relu2_2": 16}.get(tap, field(tap))),
+    ],
+    "masked_gram": [
+        ("divided by H·W", lambda f, m: masked(f, m) * m.sum() / m.numel()),
+        ("not divided", lambda f, m: masked(f, m) * m.sum()),
+        ("both factors", lambda f, m: losses.gram(f * m, "sum")[0] / m.sum()),
+        ("number of masked positions", lambda f, m: masked(f, m) * m.sum() / m.count_nonzero()),
+        ("soft edge is lost", lambda f, m: losses.gram(f[..., m[0, 0, 0] > 0])[0]),
+        ("mask is not used", lambda f, m: losses.gram(f)[0]),
+        ("axis of length one", lambda f, m: masked(f, m)[None]),
+    ],
+    "keep_colour": [
+        ("not clamped", lambda x, c: c + coloured(x, 0 * c) - coloured(c, 0 * c)),
+        ("swapped", lambda x, c: coloured(c, x)),
+        ("plain mean", lambda x, c: (c + (x - c).mean(1, keepdim=True)).clamp(0, 1)),
+        ("subtract Y(c)", lambda x, c: (c + coloured(x, 0 * x)).clamp(0, 1)),
+        ("colour is gone", lambda x, c: coloured(x, 0 * x).expand_as(x)),
+        ("blue, green, red", lambda x, c: coloured(x, c, (0.114, 0.587, 0.299))),
+    ],
+}
+
+
+def run(exercise: str, answer: Answer) -> check.Result:
+    result = getattr(check, exercise)(answer)
+    assert isinstance(result, check.Result)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"), [(name, answer) for name, all_ in RIGHT.items() for answer in all_]
+)
+def test_right_answers_pass(exercise: str, answer: Answer) -> None:
+    assert run(exercise, answer) == check.Result(exercise, True, "right")
+
+
+@pytest.mark.parametrize(
+    ("exercise", "words", "answer"),
+    [(name, *wrong) for name, all_ in WRONG.items() for wrong in all_],
+)
+def test_wrong_answers_get_the_hint_that_names_them(
+    exercise: str, words: str, answer: Answer
+) -> None:
+    result = run(exercise, answer)
+    assert result.passed is False
+    assert words in result.hint
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+@pytest.mark.parametrize("stub", [lambda *_: None, lambda *_: ...])
+def test_an_open_exercise_is_not_done_yet(exercise: str, stub: Answer) -> None:
+    result = run(exercise, stub)
+    assert result.passed is None
+    assert repr(result) == f"… {exercise}: not done yet"
+
+
+def test_an_answer_that_raises_is_told_what_it_raised() -> None:
+    result = check.gram(lambda features: features @ features)
+    assert result.passed is False
+    assert "raises RuntimeError: " in result.hint
+
+
+def test_nan_is_wrong() -> None:
+    result = check.total_variation(lambda image: image.mean() / 0 * 0)
+    assert result.passed is False
+    assert "nan where" in result.hint
+
+
+def test_an_answer_cannot_spoil_its_own_check() -> None:
+    def zeroing(features: Tensor) -> Tensor:
+        return losses.gram(features.zero_())
+
+    assert check.gram(zeroing).passed is False
+
+
+def test_every_check_is_held() -> None:
+    public = {
+        name
+        for name, value in vars(check).items()
+        if inspect.isfunction(value) and value.__module__ == check.__name__ and name[0] != "_"
+    }
+    assert public == set(RIGHT) == set(WRONG)
+    assert all(len(wrong) >= 3 for wrong in WRONG.values())
+
+
+def test_a_result_is_one_line_with_a_mark() -> None:
+    assert repr(check.Result("gram", True, "right")) == "✓ gram: right"
+    assert repr(check.Result("gram", False, "not divided")) == "✗ gram: not divided"
