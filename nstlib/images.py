@@ -60,7 +60,7 @@ SUFFIXES = {
 }
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
-    "JPEG": {"quality": 95, "subsampling": 0},  # 0: colour at full resolution, too
+    "JPEG": {"optimize": True},
     "WEBP": {"lossless": True},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
@@ -517,16 +517,24 @@ def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def save_image(
-    image: Tensor, path: str | os.PathLike[str], recipe: Mapping[str, Any] | None = None
+    image: Tensor,
+    path: str | os.PathLike[str],
+    recipe: Mapping[str, Any] | None = None,
+    *,
+    quality: int = 95,
 ) -> Path:
-    """Write one image to a file; PNG, TIFF and WebP are exact to 8 bits, JPEG has quality 95.
+    """Write one image to a file; PNG, TIFF and WebP are exact to 8 bits, JPEG loses a little.
+
+    ``quality``, 1 to 100, is of JPEGs only; from 90 on they keep their colour at full resolution,
+    fit to be edited further, and below it at half, as photos on the web do.
 
     The file is written beside its target and renamed, so that a crash leaves the old one. The
     recipe (settings, seed, encoder ...) goes into the file's metadata with this package's version;
     `read_recipe` gives it back, years later.
 
     Raises:
-        ValueError: the suffix is none of these, or a value of the image lies outside [0, 1].
+        ValueError: the suffix is none of these, a value of the image lies outside [0, 1], or
+            ``quality`` outside [1, 100].
         TypeError: the recipe holds what JSON cannot say.
         ImageError: the file cannot be written.
 
@@ -541,10 +549,14 @@ def save_image(
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(SUFFIXES)}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality!r}; it must lie in [1, 100]")
     picture = Image.fromarray(to_uint8(image))
-    metadata = {} if recipe is None else _metadata(kind, recipe)
+    options = _SAVE_OPTIONS[kind] | ({} if recipe is None else _metadata(kind, recipe))
+    if kind == "JPEG":
+        options |= {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     try:
-        _write(path, _encoded(picture, kind, **_SAVE_OPTIONS[kind], **metadata))
+        _write(path, _encoded(picture, kind, **options))
     except (OSError, ValueError) as error:  # ValueError: more pixels or metadata than a JPEG holds
         raise ImageError(f"'{path}' cannot be written: {_reason(error)}") from error
     return path

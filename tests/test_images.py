@@ -1130,3 +1130,14 @@ def test_photos_stay_small_in_a_notebook() -> None:
 def test_bad_compare(arguments: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         compare(*arguments)
+
+
+def test_quality_makes_a_jpeg_smaller_and_is_checked(tmp_path: Path) -> None:
+    photo = images.sample("chelsea", size=128)
+    small = images.save_image(photo, tmp_path / "small.jpg", quality=60)
+    fine = images.save_image(photo, tmp_path / "fine.jpg")
+    assert small.stat().st_size < fine.stat().st_size / 2
+    assert (images.load_image(fine) - photo).abs().mean() < 0.01
+    with pytest.raises(ValueError, match="quality is 0"):
+        images.save_image(photo, tmp_path / "none.jpg", quality=0)
+    assert not (tmp_path / "none.jpg").exists()
