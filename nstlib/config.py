@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import numbers
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,14 @@ class Range:
     log: bool = False  # a weight that spans decades: its slider moves in powers of ten
 
     def check(self, name: str, value: float) -> float:
-        """Return ``value``, or raise ValueError naming the argument, what it got and what it takes."""
+        """Return ``value``, or raise an error naming the argument, what it got and what it takes.
+
+        Raises:
+            ValueError: outside the range, or NaN.
+            TypeError: no number.
+        """
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} is {value!r}; it must be a number")
         if not self.low <= value <= self.high:  # NaN fails both comparisons, so it is refused too
             raise ValueError(f"{name} is {value!r}; it must lie in [{self.low:g}, {self.high:g}]")
         return value
@@ -78,6 +86,10 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     if not found.get(chosen.type, False):
         here = ", ".join(name for name, present in found.items() if present)
         raise ValueError(f"device is {device!r}, which this machine lacks; it has: {here}")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {device!r}; this machine has {torch.cuda.device_count()} of them"
+        )
     return chosen
 
 

@@ -17,11 +17,13 @@ Reference:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import numbers
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import psutil
 import torch
@@ -43,11 +45,13 @@ class Settings:
     """Every knob of a run. Command-line flags and sliders take names, ranges and defaults from here.
 
     ``content_weight``, ``style_weight``, ``tv_weight`` and ``learning_rate`` may be moved during a
-    run: they act from the next step. With ``normalize="energy"`` they mean the same on every
-    encoder and size.
+    run: they act from the next step; the others are read once, at its start. With
+    ``normalize="energy"`` they mean the same on every encoder and size. L-BFGS finds its own step
+    sizes: ``learning_rate``, ``decay_…``, ``beta2`` and ``clamp`` are Adam's.
 
     Raises:
         ValueError: a value outside its range, or an unknown choice.
+        TypeError: a value that is no number where one is wanted.
 
     Example:
         >>> Settings(style_weight=-1)
@@ -57,7 +61,7 @@ class Settings:
     """
 
     content_weight: Annotated[float, Range(0, 1e6, "pull towards the photo", log=True)] = 1.0
-    style_weight: Annotated[float, Range(0, 1e12, "pull towards the style", log=True)] = 1e3
+    style_weight: Annotated[float, Range(0, 1e12, "pull towards the style", log=True)] = 100.0
     tv_weight: Annotated[float, Range(0, 1e6, "smoothness between neighbours", log=True)] = 0.5
     content_taps: Taps = ("relu3_3",)  # names share a weight of 1; a mapping gives each its own
     style_taps: Taps = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
@@ -68,7 +72,7 @@ class Settings:
     learning_rate: Annotated[float, Range(1e-6, 10, "step size of the optimiser", log=True)] = 0.03
     decay_factor: Annotated[float, Range(0, 1, "learning rate is multiplied by this")] = 1.0
     decay_every: Annotated[int, Range(1, 1_000_000, "… every so many steps")] = 50
-    beta2: Annotated[float, Range(0, 1, "memory of Adam's step sizes")] = 0.99
+    beta2: Annotated[float, Range(0, 0.9999, "memory of Adam's step sizes")] = 0.99
     ladder: Annotated[int, Range(1, 16, "sizes to climb, each √2 larger")] = 1
     average: Annotated[float, Range(0, 0.9999, "memory of the averaged picture; 0 is off")] = 0.0
     style_scale: Annotated[float, Range(0.05, 20, "size of the style, so of the strokes")] = 1.0
@@ -84,28 +88,37 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Raise ValueError where a value is outside its range, or no known choice."""
+        """Raise ValueError or TypeError where a value is none that its setting takes."""
         for name, value_range in RANGES.items():
-            value_range.check(name, getattr(self, name))
+            value = value_range.check(name, getattr(self, name))
+            if name in WHOLE and not isinstance(value, numbers.Integral):
+                raise TypeError(f"{name} is {value!r}; it must be a whole number")
         for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, Tensor) and value not in choices:
-                raise ValueError(f"{name} is {value!r}; it takes {', '.join(map(repr, choices))}")
+            chosen = getattr(self, name)
+            if name == "init" and isinstance(chosen, Tensor):
+                continue
+            if not any(chosen is choice or chosen == choice for choice in choices):
+                also = " or a picture (1, 3, H, W)" if name == "init" else ""
+                known = ", ".join(map(repr, choices))
+                raise ValueError(f"{name} is {chosen!r}; it takes {known}{also}")
         if self.optimizer == "lbfgs" and self.ladder > 1:
             raise ValueError("ladder is above 1 with optimizer 'lbfgs'; its history fits one size")
+        if self.ladder > self.steps:
+            raise ValueError(
+                f"ladder is {self.ladder} and steps is {self.steps}; each size takes a step at least"
+            )
 
 
-def _ranges() -> dict[str, Range]:
-    hints = get_type_hints(Settings, include_extras=True)
-    return {
-        name: extra
-        for name, hint in hints.items()
-        for extra in getattr(hint, "__metadata__", ())
-        if isinstance(extra, Range)
-    }
-
-
-RANGES = _ranges()
+_HINTS = get_type_hints(Settings, include_extras=True)
+RANGES: dict[str, Range] = {
+    name: extra
+    for name, hint in _HINTS.items()
+    for extra in getattr(hint, "__metadata__", ())
+    if isinstance(extra, Range)
+}
+WHOLE = frozenset(name for name in RANGES if get_args(_HINTS[name])[0] is int)
+# What may be moved while a run is under way.
+LIVE = ("content_weight", "style_weight", "tv_weight", "learning_rate")
 CHOICES: dict[str, tuple[object, ...]] = {
     "init": ("content", "noise"),
     "optimizer": ("adam", "lbfgs"),
@@ -119,7 +132,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # What the command line starts from: broad strokes first, and the mean of the last pictures.
-    "picture": {"ladder": 4, "average": 0.9, "style_weight": 30.0, "tv_weight": 0.1},
+    "picture": {"ladder": 3, "average": 0.9, "style_weight": 50.0},
     # Dive into Deep Learning, section 14.12. Its text says conv4_2 and its code, index 25, conv4_4.
     "d2l": {
         "content_taps": {"conv4_4": 1.0},
@@ -234,22 +247,39 @@ def optimize(
     styles = [] if style is None else [style] if isinstance(style, Tensor) else list(style)
     for name, picture in [("content", content), *(("style", picture) for picture in styles)]:
         _check_picture(name, picture)
+    if isinstance(settings.init, Tensor):
+        _check_picture("init", settings.init)
+        if settings.init.shape != content.shape:
+            raise ValueError(
+                f"init has shape {tuple(settings.init.shape)}; the content's is "
+                f"{tuple(content.shape)}"
+            )
+    if styles:
+        losses.mixing_weights(settings.weights, len(styles))
     sizes = _rung_sizes(content, settings.ladder)
     device = config.pick_device(settings.device)
     # L-BFGS measures curvature as differences of gradients, which bfloat16's rounding would drown.
     exact = settings.optimizer == "lbfgs" and settings.precision == "auto"
     dtype = torch.float32 if exact else config.pick_dtype(settings.precision, device)
     found = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    found = found.to(device).in_dtype(dtype)
-    content_taps, style_taps = _shares(settings.content_taps), _shares(settings.style_taps)
-    check_taps(found, list(content_taps), "content_taps")
-    check_taps(found, list(style_taps), "style_taps")
-    _check_memory(found, [*content_taps, *(style_taps if styles else [])], sizes[-1], device)
-    if isinstance(settings.init, Tensor) and settings.init.shape != content.shape:
-        raise ValueError(
-            f"init has shape {tuple(settings.init.shape)}; the content's is {tuple(content.shape)}"
+    found = _on(device, found.in_dtype(dtype))
+    content_taps = list(_shares("content_taps", settings.content_taps))
+    style_taps = list(_shares("style_taps", settings.style_taps)) if styles else []
+    check_taps(found, content_taps, "content_taps")
+    check_taps(found, style_taps, "style_taps")
+    _check_size("content", sizes[0], found, [*content_taps, *style_taps])
+    needed = memory_needed(found, content_taps + style_taps, sizes[-1])
+    _check_memory("content", sizes[-1], needed, device)
+    for picture in styles:
+        smallest, largest = (
+            _scaled_size(picture, settings.style_scale * size[0] / sizes[-1][0])
+            for size in (sizes[0], sizes[-1])
         )
-    return _climb(content, styles, found, settings, sizes, device)
+        _check_size("style", smallest, found, style_taps)
+        needed = len(styles) * encoding_memory_needed(found, style_taps, largest)
+        _check_memory("style", largest, needed, device)
+    # A copy for what is read once; what may be moved is read from the caller's own object.
+    return _climb(content, styles, found, settings, dataclasses.replace(settings), sizes, device)
 
 
 def stylize(
@@ -280,8 +310,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.content_taps = _shares(settings.content_taps)
-        self.style_taps = _shares(settings.style_taps) if styles else {}
+        self.content_taps = _shares("content_taps", settings.content_taps)
+        self.style_taps = _shares("style_taps", settings.style_taps) if styles else {}
         self.taps = list(dict.fromkeys([*self.content_taps, *self.style_taps]))
         with torch.no_grad():
             content_maps = encoder(content, list(self.content_taps))
@@ -336,11 +366,12 @@ def _climb(
     content: Tensor,
     styles: Sequence[Tensor],
     encoder: Encoder,
+    live: Settings,
     settings: Settings,
     sizes: Sequence[tuple[int, int]],
     device: torch.device,
 ) -> Iterator[Step]:
-    """Run the rungs, each from where the last one ended."""
+    """Run the rungs, each from where the last one ended; ``live`` is what the caller may move."""
     started, evaluations, done = time.perf_counter(), 0, 0
     image: Tensor | None = None
     old_optimizer: torch.optim.Optimizer | None = None
@@ -359,10 +390,14 @@ def _climb(
         average = torch.zeros_like(start)
         last = start.clamp(0, 1)
         for step_of_rung in range(1, _steps_of(settings.steps, len(sizes), rung) + 1):
-            settings.check()
+            moved = dataclasses.replace(settings, **{name: getattr(live, name) for name in LIVE})
+            if moved != settings and settings.optimizer == "lbfgs":
+                optimizer.state.clear()  # its history is of a loss that is no more
+            settings = moved
             _set_learning_rate(optimizer, settings, done)
             count, terms = _step(objective, canvas, optimizer, settings, last)
             evaluations, done = evaluations + count, done + 1
+            _check_pixels(canvas, last)
             if settings.clamp and settings.optimizer == "adam":
                 canvas.clamp()
             image = canvas.image().detach()
@@ -388,6 +423,9 @@ def _step(
 ) -> tuple[int, _Terms]:
     """Do one step; return how often the loss was evaluated, and its terms before the step."""
     evaluated: list[_Terms] = []
+    # torch's L-BFGS forgets curvature below an absolute threshold, and the gradient of a mean over
+    # pixels is that small: it is given the gradient of a sum. Adam does not mind either way.
+    scale = canvas.values.numel() if settings.optimizer == "lbfgs" else 1
 
     def closure() -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -401,8 +439,8 @@ def _step(
         total = torch.stack(weighted).sum()
         # One transfer for all the numbers: on a GPU each would wait for the device.
         numbers = torch.stack([content, style, tv, *weighted, total, *layers.values()]).tolist()
-        _check_finite(numbers[6], canvas, last)
-        torch.autograd.backward(total)
+        _check_loss(numbers[6], last)
+        torch.autograd.backward(total * scale)
         names = ("content", "style", "tv")
         evaluated.append(
             (
@@ -411,31 +449,43 @@ def _step(
                 dict(zip(layers, numbers[7:], strict=True)),
             )
         )
-        return float(numbers[6])
+        return float(numbers[6]) * scale
 
     optimizer.step(closure)
     return len(evaluated), evaluated[0]
 
 
-def _check_finite(total: float, canvas: _Canvas, last: Tensor) -> None:
+_ADVICE = "try a lower learning_rate, or lower weights. The error's image is the last good picture"
+
+
+def _check_loss(total: float, last: Tensor) -> None:
+    if not abs(total) < float("inf"):
+        raise DivergenceError(f"the run diverged: the loss is {total:g}; {_ADVICE}", last)
+
+
+def _check_pixels(canvas: _Canvas, last: Tensor) -> None:
     largest = canvas.values.detach().abs().max().item()
     # Pixels live in [0, 1]; a free picture strays a little beyond it, a diverging one without limit.
-    if not (abs(total) < float("inf") and largest < 1e3):
+    if not largest < 1e3:
         raise DivergenceError(
-            f"the run diverged: the loss is {total:g}, the largest pixel {largest:g}; "
-            "try a lower learning_rate, or lower weights. The error's image is the last good picture",
-            last,
+            f"the run diverged: the largest pixel is {largest:g}; {_ADVICE}", last
         )
 
 
 def _optimizer(canvas: _Canvas, settings: Settings) -> torch.optim.Optimizer:
     if settings.optimizer == "adam":
-        betas = (0.9, settings.beta2)
+        betas = (0.9, float(settings.beta2))  # torch takes no whole number
         return torch.optim.Adam([canvas.values], settings.learning_rate, betas)
     # One iteration a step, so that a run can be watched and stopped; the line search makes L-BFGS
     # safe without a learning rate, at the price of several evaluations.
     return torch.optim.LBFGS(
-        [canvas.values], lr=1, max_iter=1, history_size=20, line_search_fn="strong_wolfe"
+        [canvas.values],
+        lr=1,
+        max_iter=1,
+        history_size=20,
+        tolerance_grad=0,  # these would end a run whose weights happen to be small
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
     )
 
 
@@ -491,21 +541,33 @@ def _steps_of(steps: int, rungs: int, rung: int) -> int:
 
 
 def _scaled(style: Tensor, scale: float) -> Tensor:
+    return resize(style, _scaled_size(style, scale))
+
+
+def _scaled_size(style: Tensor, scale: float) -> tuple[int, int]:
     height, width = style.shape[2:]
-    return resize(style, (max(1, round(height * scale)), max(1, round(width * scale))))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _resampled(values: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(values, size, mode="bilinear", align_corners=False)
 
 
-def _shares(taps: Taps) -> dict[str, float]:
+def _shares(name: str, taps: Taps) -> dict[str, float]:
     """Return a weight for each tap; bare names share a weight of one."""
-    if isinstance(taps, Mapping):
-        return dict(taps)
     if isinstance(taps, str) or not taps:
-        raise ValueError(f"taps is {taps!r}; it takes names such as ('relu1_1', 'relu2_1')")
-    return {tap: 1 / len(taps) for tap in taps}
+        raise ValueError(f"{name} is {taps!r}; it takes names such as ('relu1_1', 'relu2_1')")
+    if not isinstance(taps, Mapping):
+        return {tap: 1 / len(taps) for tap in taps}
+    for tap, weight in taps.items():
+        Range(0, 1e12).check(f"{name}[{tap!r}]", weight)
+    return dict(taps)
+
+
+def _on(device: torch.device, encoder: Encoder) -> Encoder:
+    """Return ``encoder`` on ``device``: itself, or a copy, for the caller's own stays where it is."""
+    device = torch.empty(0, device=device).device  # "cuda" is the current one: with its number
+    return encoder if encoder.mean.device == device else copy.deepcopy(encoder).to(device)
 
 
 def _check_picture(name: str, picture: Tensor) -> None:
@@ -521,11 +583,22 @@ def _check_picture(name: str, picture: Tensor) -> None:
         raise ValueError(f"{name} has values from {low:g} to {high:g}; they must lie in [0, 1]")
 
 
+def _check_size(name: str, size: tuple[int, int], encoder: Encoder, taps: Sequence[str]) -> None:
+    deepest = max(taps, key=encoder.taps.index)
+    needed = encoder.strides[deepest]
+    if min(size) < needed:
+        raise ValueError(
+            f"{name} is {size[0]}×{size[1]} px where it is smallest; {deepest} needs {needed} px a "
+            "side. Larger pictures, a shorter ladder, a larger style_scale or shallower taps help"
+        )
+
+
 def memory_needed(encoder: Encoder, taps: Sequence[str], size: tuple[int, int]) -> int:
     """Return about how many bytes one step takes at ``size`` (height, width), weights left out.
 
-    The gradient needs every map down to the deepest tap, and a pool's map and indices after each
-    block; on the way back, a few of the largest maps are alive at once.
+    The gradient needs the maps down to the deepest tap, and a pool's map and indices after each
+    block; on the way back, a few of the largest maps are alive at once. On processors the true peak
+    was measured to be 3 to 25 % lower.
 
     Example:
         >>> from nstlib.encoders import random_encoder
@@ -549,21 +622,43 @@ def memory_needed(encoder: Encoder, taps: Sequence[str], size: tuple[int, int]) 
     return (sum(maps) + 2 * max(maps)) * bytes_each + sum(pools) * (bytes_each + 8) + pictures
 
 
-def _check_memory(
-    encoder: Encoder, taps: Sequence[str], size: tuple[int, int], device: torch.device
-) -> None:
-    if device.type == "mps":  # shares the machine's memory, and pages
-        return
-    free = (
-        torch.cuda.mem_get_info(device)[0]
-        if device.type == "cuda"
-        else psutil.virtual_memory().available
+def encoding_memory_needed(encoder: Encoder, taps: Sequence[str], size: tuple[int, int]) -> int:
+    """Return about how many bytes it takes to see a style at ``size``: no gradient, so much less.
+
+    Example:
+        >>> from nstlib.encoders import random_encoder
+        >>> encoder, size = random_encoder(), (256, 256)
+        >>> encoding_memory_needed(encoder, ["relu3_4"], size) < memory_needed(
+        ...     encoder, ["relu3_4"], size
+        ... )
+        True
+    """
+    bytes_each = torch.finfo(encoder.dtype).bits // 8
+    pixels = size[0] * size[1]
+    deepest = max(encoder.taps.index(tap) for tap in taps)
+    largest = max(
+        encoder.channels[tap] * pixels // encoder.strides[tap] ** 2
+        for tap in encoder.taps[: deepest + 1]
     )
-    needed = memory_needed(encoder, taps, size)
-    if needed > free:
+    return 3 * largest * bytes_each + 10 * 3 * pixels * 4  # a map kept, one read, one written
+
+
+def _free_memory(device: torch.device) -> int | None:
+    if device.type == "mps":  # shares the machine's memory, and pages
+        return None
+    if device.type == "cuda":
+        # What torch keeps from earlier runs, without using it, is free for this one.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return int(psutil.virtual_memory().available)
+
+
+def _check_memory(name: str, size: tuple[int, int], needed: int, device: torch.device) -> None:
+    free = _free_memory(device)
+    if free is not None and needed > free:
         shrink = (free / needed) ** 0.5
         fits = f"{int(size[0] * shrink)}×{int(size[1] * shrink)}"
         raise MemoryError(
-            f"content is {size[0]}×{size[1]} px, which needs about {needed / 1e9:.1f} GB on "
+            f"{name} is {size[0]}×{size[1]} px, which needs about {needed / 1e9:.1f} GB on "
             f"{device}; {free / 1e9:.1f} GB are free. About {fits} px would fit"
         )
