@@ -24,7 +24,8 @@ def picture_paths(folder: str | Path, split: Split = "all") -> list[Path]:
     says which pictures are held out; a file that it does not list belongs to ``"train"``.
 
     Raises:
-        ValueError: no such folder, an unknown split, or no picture in it.
+        ValueError: no such folder, an unknown split, no picture in it, or a manifest that cannot be
+            understood.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -56,8 +57,8 @@ class Crops:
     """
 
     def __init__(self, paths: Iterable[Path], crop: int, shorter_side: int = 304) -> None:
-        if crop > shorter_side:
-            raise ValueError(f"crop is {crop}; it must be at most shorter_side, {shorter_side}")
+        if not 1 <= crop <= shorter_side:
+            raise ValueError(f"crop is {crop}; it must lie in [1, shorter_side], {shorter_side}")
         self.crop = crop
         self.pictures: list[Tensor] = []  # each (3, H, W), uint8
         self.skipped: list[str] = []
@@ -101,7 +102,13 @@ def _held_out(folder: Path) -> set[Path]:
         if manifest.is_file():
             with manifest.open(newline="", encoding="utf-8") as file:
                 rows: Sequence[dict[str, str]] = list(csv.DictReader(file))
-            return {(place / r["path"]).resolve() for r in rows if r.get("split") == "held-out"}
+            for number, row in enumerate(rows, start=2):  # the first line has the columns' names
+                if not row.get("path") or row.get("split") not in ("train", "held-out"):
+                    raise ValueError(
+                        f"{manifest}, row {number}: path is {row.get('path')!r} and split is "
+                        f"{row.get('split')!r}; it takes a path, and 'train' or 'held-out'"
+                    )
+            return {(place / r["path"]).resolve() for r in rows if r["split"] == "held-out"}
     return set()
 
 

@@ -27,10 +27,12 @@ from __future__ import annotations
 import copy
 import json
 import os
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -40,7 +42,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nstlib import config, losses
 from nstlib.datasets import Crops
-from nstlib.encoders import Encoder, random_encoder
+from nstlib.encoders import Encoder, check_taps, random_encoder
+from nstlib.errors import WeightsError
 
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 TAPS = tuple(f"relu{b}_{i}" for b, depth in enumerate((2, 2, 4), 1) for i in range(1, depth + 1))
@@ -61,13 +64,24 @@ class Recipe:
     gram_weight: float = 1.0  # of the error of the predicted Gram matrices, beside that of the maps
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 2 <= self.warm_up < self.steps:  # torch's schedule divides by zero at 1
+            raise ValueError(
+                f"warm_up is {self.warm_up}; it must be at least 2 and less than steps, {self.steps}"
+            )
+        if not 0 <= self.rehearsed < self.batch:
+            raise ValueError(
+                f"rehearsed is {self.rehearsed}; it must be at least 0 and less than batch, "
+                f"{self.batch}"
+            )
+
 
 @dataclass(frozen=True)
 class Progress:
     """One point of the training curve."""
 
     step: int
-    train: float  # running mean of the maps' error
+    train: float  # the maps' error, a mean over the steps since the last point
     held_out: float  # the maps' error of the averaged student on crops that it never trains on
 
 
@@ -170,10 +184,16 @@ def distill(
         start: an encoder to go on from, instead of random weights.
 
     Raises:
-        ValueError: the checkpoint belongs to another recipe.
+        ValueError: the checkpoint belongs to another recipe, or has no folder to lie in.
+        WeightsError: the checkpoint cannot be read.
         FloatingPointError: the loss is no longer a number.
     """
     recipe = recipe or Recipe()
+    if checkpoint.suffix == ".safetensors" or not checkpoint.parent.is_dir():
+        raise ValueError(
+            f"checkpoint is {str(checkpoint)!r}; it must be a .pt file in a folder that exists"
+        )
+    check_taps(teacher, TAPS, "a teacher")
     place = config.pick_device(device)
     dtype = config.pick_dtype("auto", place)
     teacher = teacher.to(place).in_dtype(dtype)
@@ -197,7 +217,7 @@ def distill(
     }
     first = _resume(checkpoint, recipe, state, generator)
     exam = held_out.draw(64, torch.Generator().manual_seed(1)).to(place)
-    running = 0.0
+    errors: list[float] = []
     for step in range(first, recipe.steps + 1):
         image = crops.draw(recipe.batch - recipe.rehearsed, generator)
         if recipe.rehearsed:
@@ -214,7 +234,7 @@ def distill(
         optimizer.step()
         schedule.step()
         averaged.update_parameters(student)
-        running = maps.item() if step == first else 0.98 * running + 0.02 * maps.item()
+        errors.append(maps.item())
         if step % every == 0 or step == recipe.steps:
             with torch.no_grad():
                 parts = torch.split(exam, recipe.batch)
@@ -223,7 +243,8 @@ def distill(
             trained = averaged.module
             assert isinstance(trained, Student)
             save_encoder(balanced(trained), checkpoint.with_suffix(".safetensors"), recipe, step)
-            yield Progress(step, running, float(torch.stack(judged).mean()))
+            yield Progress(step, statistics.fmean(errors), float(torch.stack(judged).mean()))
+            errors.clear()
 
 
 def prediction_losses(
@@ -303,11 +324,13 @@ def _resume(path: Path, recipe: Recipe, state: dict[str, Any], generator: torch.
     """Load ``path`` where it exists; return the first step that is still to be done."""
     if not path.is_file():
         return 1
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["recipe"] != asdict(recipe):
-        raise ValueError(
-            f"checkpoint is {str(path)!r}, of recipe {content['recipe']}; this one is {recipe}"
-        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        theirs = content["recipe"]
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, UnpicklingError) as error:
+        raise WeightsError(f"{path}: is no checkpoint of a distillation ({error})") from error
+    if theirs != asdict(recipe):
+        raise ValueError(f"checkpoint is {str(path)!r}, of recipe {theirs}; this one is {recipe}")
     for name, part in state.items():
         part.load_state_dict(content[name])
     generator.set_state(content["generator"])

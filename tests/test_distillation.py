@@ -1,0 +1,376 @@
+"""Distillation: what the loss means, a run that resumes bit for bit, an encoder that can be used."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nstlib import WeightsError, distillation, losses
+from nstlib.datasets import Crops
+from nstlib.distillation import (
+    STYLE_TAPS,
+    TAPS,
+    Progress,
+    Recipe,
+    Rehearsal,
+    Student,
+    balanced,
+    distill,
+    prediction_losses,
+)
+from nstlib.encoders import Encoder, load_encoder, random_encoder
+
+TINY = Recipe(steps=6, batch=3, crop=16, warm_up=2, rehearsed=1, average=0.5)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Crops:
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for index in range(3):
+        coarse = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((40, 32), Image.Resampling.BICUBIC).save(
+            folder / f"{index}.png"
+        )
+    return Crops(sorted(folder.iterdir()), crop=16)
+
+
+@pytest.fixture
+def teacher() -> Encoder:
+    """Random, and as small as the student, which is enough to learn from."""
+    return random_encoder("slim", seed=9)
+
+
+Train = Callable[..., list[Progress]]
+
+
+@pytest.fixture
+def train(crops: Crops, teacher: Encoder) -> Train:
+    def run(checkpoint: Path, recipe: Recipe = TINY, until: int | None = None, **more: Any) -> Any:
+        options = {"device": "cpu", "every": 2} | more
+        points = []
+        for point in distill(teacher, crops, crops, checkpoint, recipe, **options):
+            points.append(point)
+            if point.step == until:
+                break
+        return points
+
+    return run
+
+
+def batch(crops: Crops, count: int = 4) -> Tensor:
+    return crops.draw(count, torch.Generator().manual_seed(5))
+
+
+def assert_equal_bits(one: Any, other: Any) -> None:
+    """Compare nested dictionaries, lists, tensors and numbers."""
+    assert type(one) is type(other)
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal_bits(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_equal_bits(left, right)
+    else:
+        assert one == other
+
+
+# ---------------------------------------------------------------------------- what the loss means
+
+
+def test_a_perfect_student_has_no_error_and_one_that_knows_nothing_has_all_of_it(
+    teacher: Encoder, crops: Crops
+) -> None:
+    student = Student(teacher, start=teacher)
+    for tap in TAPS:
+        projection = student.projections[tap]
+        assert isinstance(projection, nn.Conv2d)
+        assert projection.bias is not None
+        nn.init.dirac_(projection.weight)
+        nn.init.zeros_(projection.bias)
+    image = batch(crops)
+    for error in prediction_losses(student, teacher, image, torch.float32):
+        assert error.item() < 1e-10
+    for tap in TAPS:
+        nn.init.zeros_(student.projections[tap].weight)
+    for error in prediction_losses(student, teacher, image, torch.float32):
+        assert error.item() == pytest.approx(1)
+
+
+def test_every_layer_counts_alike_whatever_its_scale(teacher: Encoder, crops: Crops) -> None:
+    image = batch(crops)
+    student = Student(teacher)
+    before = prediction_losses(student, teacher, image, torch.float32)
+    with torch.no_grad():  # the teacher's maps from here on, and what predicts them, a hundredfold
+        teacher.convs["conv2_2"].weight *= 100
+        teacher.convs["conv2_2"].bias *= 100
+        for conv in list(teacher.convs.values())[4:]:
+            conv.bias *= 100
+        for tap in TAPS[3:]:
+            student.projections[tap].weight *= 100
+            student.projections[tap].bias *= 100
+    after = prediction_losses(student, teacher, image, torch.float32)
+    for one, other in zip(before, after, strict=True):
+        assert one.item() == pytest.approx(other.item(), rel=1e-4)
+
+
+def test_the_errors_are_the_means_of_relative_squared_errors(
+    teacher: Encoder, crops: Crops
+) -> None:
+    image, student = batch(crops), Student(teacher)
+    maps, matrices = prediction_losses(student, teacher, image, torch.float32)
+    found, wanted = student(image), teacher(image, TAPS)
+
+    def relative(one: Tensor, other: Tensor) -> float:
+        one, other = one.double(), other.double()
+        return ((one - other).square().sum() / other.square().sum()).item()
+
+    mean = sum(relative(found[tap], wanted[tap]) for tap in TAPS) / 8
+    assert maps.item() == pytest.approx(mean, rel=1e-5)
+    grams = [
+        relative(losses.gram(found[tap].double()), losses.gram(wanted[tap].double()))
+        for tap in STYLE_TAPS
+    ]
+    assert matrices.item() == pytest.approx(sum(grams) / 4, rel=1e-4)
+
+
+def test_balancing_scales_channels_and_changes_nothing_else(teacher: Encoder, crops: Crops) -> None:
+    student = Student(teacher)
+    image = batch(crops)
+    before, after = student.encoder(image, TAPS), balanced(student)(image, TAPS)
+    for tap in TAPS:
+        weight = student.projections[tap].weight.flatten(1)  # (teacher's, ours)
+        factor = weight.norm(dim=0)[:, None, None]
+        torch.testing.assert_close(after[tap], before[tap] * factor, rtol=1e-4, atol=1e-5)
+    assert all(parameter.requires_grad for parameter in student.encoder.parameters())
+    assert not any(parameter.requires_grad for parameter in balanced(student).parameters())
+
+
+# ------------------------------------------------------------------------------------- rehearsal
+
+
+def test_a_rehearsed_picture_follows_adam_down_the_students_style_loss(
+    teacher: Encoder, crops: Crops
+) -> None:
+    rehearsal = Rehearsal(crops, torch.Generator().manual_seed(0), slots=1)
+    pixels = nn.Parameter(rehearsal.images.clone())
+    adam = torch.optim.Adam([pixels], lr=0.03, betas=(0.9, 0.99), eps=1e-12)
+    with torch.no_grad():
+        target = teacher(rehearsal.styles, STYLE_TAPS)
+    values = []
+    for _ in range(12):
+        led = rehearsal.draw(1, teacher, torch.float32)
+        maps = teacher(pixels, STYLE_TAPS)
+        errors = [
+            (losses.gram(maps[tap]) - losses.gram(target[tap])).square().sum()
+            / losses.gram(target[tap]).square().sum()
+            for tap in STYLE_TAPS
+        ]
+        total = torch.stack(errors).sum()
+        adam.zero_grad()
+        torch.autograd.backward(total)
+        adam.step()
+        with torch.no_grad():
+            pixels.clamp_(0, 1)
+        values.append(total.item())
+        torch.testing.assert_close(led, pixels.detach(), rtol=0, atol=2e-3)
+    assert values[-1] < 0.5 * values[0]
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_rehearsal_takes_turns_and_begins_anew_after_a_life(teacher: Encoder, crops: Crops) -> None:
+    rehearsal = Rehearsal(crops, torch.Generator().manual_seed(0), slots=4)
+    assert rehearsal.ages == [1, 26, 51, 76]
+    rehearsal.life = 77
+    first = rehearsal.images.clone()
+    drawn = rehearsal.draw(3, teacher, torch.float32)
+    assert drawn.shape == (3, 3, 16, 16)
+    assert rehearsal.ages == [2, 27, 52, 76]
+    assert torch.equal(rehearsal.images[3], first[3])
+    rehearsal.draw(3, teacher, torch.float32)  # the fourth, and from the front again
+    rehearsal.draw(3, teacher, torch.float32)
+    assert rehearsal.ages == [4, 28, 53, 1]  # the fourth is another picture now
+    assert rehearsal.moments[:, 3].count_nonzero() == 0
+    assert 0 <= rehearsal.images.min() <= rehearsal.images.max() <= 1
+
+
+# -------------------------------------------------------------------------------------- the run
+
+
+def test_a_run_tells_finite_errors_and_leaves_an_encoder_that_can_be_used(
+    tmp_path: Path, train: Train, teacher: Encoder, crops: Crops
+) -> None:
+    kept = {name: value.clone() for name, value in teacher.state_dict().items()}
+    points = train(tmp_path / "slim.pt")
+    assert [point.step for point in points] == [2, 4, 6]
+    assert all(0 < point.train < 10 and 0 < point.held_out < 10 for point in points)
+    assert_equal_bits(kept, dict(teacher.state_dict()))
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert {path.name for path in tmp_path.iterdir()} == {"slim.pt", "slim.safetensors"}
+
+    encoder = load_encoder("slim", weights=tmp_path / "slim.safetensors")
+    assert encoder.weights == "distilled from VGG-19"
+    assert encoder.taps == teacher.taps
+    maps = encoder(batch(crops), TAPS)
+    assert all(features.isfinite().all() for features in maps.values())
+    with safe_open(tmp_path / "slim.safetensors", framework="pt") as file:
+        told = json.loads(file.metadata()["config"])
+    assert told["steps_done"] == 6
+    assert {name: told[name] for name in dataclasses.asdict(TINY)} == dataclasses.asdict(TINY)
+
+
+def test_training_teaches(tmp_path: Path, train: Train) -> None:
+    recipe = dataclasses.replace(TINY, steps=40, learning_rate=5e-3, warm_up=5, gram_weight=0)
+    points = train(tmp_path / "slim.pt", recipe, every=10)
+    assert points[-1].held_out < 0.7 * points[0].held_out
+    assert points[-1].train < 0.7 * points[0].train
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, train: Train, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation.config, "pick_dtype", lambda precision, device: dtype)
+    whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
+    uninterrupted = train(whole)
+    resumed = train(parts, until=2) + train(parts, until=4) + train(parts)
+    assert resumed == uninterrupted
+    assert_equal_bits(torch.load(whole, weights_only=True), torch.load(parts, weights_only=True))
+    assert_equal_bits(
+        load_file(whole.with_suffix(".safetensors")), load_file(parts.with_suffix(".safetensors"))
+    )
+    assert train(parts) == []  # it is done
+
+
+def test_the_recipes_seed_is_the_only_one(tmp_path: Path, train: Train) -> None:
+    torch.manual_seed(1)
+    one = train(tmp_path / "one.pt", until=2)
+    torch.manual_seed(2)
+    assert train(tmp_path / "same.pt", until=2) == one
+    assert train(tmp_path / "other.pt", dataclasses.replace(TINY, seed=1), until=2) != one
+
+
+def test_a_run_may_start_from_an_encoder_which_stays_as_it_is(
+    tmp_path: Path, train: Train, teacher: Encoder
+) -> None:
+    kept = {name: value.clone() for name, value in teacher.state_dict().items()}
+    slow = dataclasses.replace(TINY, steps=3, warm_up=2, learning_rate=1e-9)
+    train(tmp_path / "slim.pt", slow, start=teacher)
+    assert_equal_bits(kept, dict(teacher.state_dict()))
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    content = torch.load(tmp_path / "slim.pt", weights_only=True)
+    for name, value in kept.items():
+        torch.testing.assert_close(content["student"][f"encoder.{name}"], value, atol=1e-6, rtol=0)
+
+
+def test_without_rehearsal_all_of_a_batch_are_photos(tmp_path: Path, train: Train) -> None:
+    plain = dataclasses.replace(TINY, rehearsed=0)
+    assert train(tmp_path / "slim.pt", plain)[-1].step == 6
+
+
+# ----------------------------------------------------------------------------------- what goes wrong
+
+
+def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path, train: Train) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    train(checkpoint, until=2)
+    kept = checkpoint.read_bytes()
+    other = dataclasses.replace(TINY, learning_rate=7e-4)
+    with pytest.raises(ValueError, match=r"slim\.pt', of recipe .*0\.002.*; this one .*0\.0007"):
+        train(checkpoint, other)
+    assert checkpoint.read_bytes() == kept
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", "truncated", {"steps": 3}, [1, 2]])
+def test_a_checkpoint_that_cannot_be_read_is_named(
+    tmp_path: Path, train: Train, content: Any
+) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    if content == "truncated":
+        train(checkpoint, until=2)
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-2000])
+    elif isinstance(content, bytes):
+        checkpoint.write_bytes(content)
+    else:
+        torch.save(content, checkpoint)
+    kept = checkpoint.read_bytes()
+    with pytest.raises(WeightsError, match=r"slim\.pt: is no checkpoint of a distillation"):
+        train(checkpoint)
+    assert checkpoint.read_bytes() == kept
+
+
+@pytest.mark.parametrize("writer", ["save_file", "torch.save"])
+def test_a_crash_while_writing_leaves_the_old_files(
+    tmp_path: Path, train: Train, writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    train(checkpoint, until=2)
+    files = [checkpoint, checkpoint.with_suffix(".safetensors")]
+    kept = [path.read_bytes() for path in files]
+
+    def full_disk(_content: Any, path: Path, *_: Any, **__: Any) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise OSError("no space left on device")
+
+    target = distillation.torch if writer == "torch.save" else distillation
+    monkeypatch.setattr(target, writer.rpartition(".")[2], full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        train(checkpoint)
+    assert files[1].read_bytes() == kept[1]
+    if writer == "torch.save":
+        assert files[0].read_bytes() == kept[0]
+    monkeypatch.undo()
+    assert train(checkpoint)[-1].step == 6
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    tmp_path: Path, train: Train, teacher: Encoder
+) -> None:
+    with torch.no_grad():
+        teacher.convs["conv3_1"].bias[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+        train(tmp_path / "slim.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_without_the_taps_is_refused(tmp_path: Path, crops: Crops) -> None:
+    shallow = Encoder((32, 64), (2, 2), name="shallow")
+    with pytest.raises(ValueError, match="a teacher asks for relu3_1, .* lacks; it has conv1_1 …"):
+        list(distill(shallow, crops, crops, tmp_path / "slim.pt", TINY, device="cpu"))
+
+
+@pytest.mark.parametrize("name", ["nowhere/slim.pt", "slim.safetensors"])
+def test_a_checkpoint_that_cannot_be_written_is_known_before_the_first_step(
+    tmp_path: Path, train: Train, name: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"checkpoint is '.*{name}'; it must be a \.pt file in a"):
+        train(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 100}, "warm_up is 200; it must be at least 2 and less than steps, 100"),
+        ({"warm_up": 1}, "warm_up is 1; it must be at least 2"),
+        ({"rehearsed": 8}, "rehearsed is 8; it must be at least 0 and less than batch, 8"),
+        ({"rehearsed": -1}, "rehearsed is -1"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**changes)  # type: ignore[arg-type]
