@@ -12,6 +12,7 @@ Importing the package is cheap: each name below loads its module when it is firs
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from nstlib.errors import ImageError, NstError, VideoError, WeightsError
@@ -53,6 +54,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name, or a module of the package, the first time that it is asked for."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"nstlib.{_HOMES[name]}"), name)
+    if not name.startswith("_") and importlib.util.find_spec(f"nstlib.{name}"):
+        return importlib.import_module(f"nstlib.{name}")
     raise AttributeError(f"module 'nstlib' has no attribute {name!r}")
 
 

@@ -38,19 +38,23 @@ class Row:
     ratio: float  # how many times faster than the first contender
 
 
-def gatys_rows(size: int = 256, repeats: int = 15, slim: Encoder | None = None) -> list[Row]:
+def gatys_rows(
+    size: int = 256, repeats: int = 15, slim: Encoder | None = None, device: str = "auto"
+) -> list[Row]:
     """Time one step of Gatys' method at ``size``²: plain VGG-19, ours on VGG-19, ours on slim.
 
     The VGG-19 has random weights, which cost the same as trained ones.
     """
+    place = config.pick_device(device)
     generator = torch.Generator().manual_seed(0)
-    content = torch.rand(1, 3, size, size, generator=generator)
-    style = torch.rand(1, 3, size, size, generator=generator)
-    vgg19 = random_encoder("vgg19")
-    recipe = gatys.preset("d2l", steps=1_000_000)
+    content = torch.rand(1, 3, size, size, generator=generator).to(place)
+    style = torch.rand(1, 3, size, size, generator=generator).to(place)
+    vgg19 = random_encoder("vgg19").to(place)
+    recipe = gatys.preset("d2l", steps=1_000_000, device=str(place))
     ours = gatys.optimize(content, style, vgg19, recipe)
-    exact = gatys.optimize(content, style, vgg19, gatys.changed(recipe, {"precision": "float32"}))
-    small = gatys.optimize(content, style, slim or load_encoder("slim"), steps=1_000_000)
+    exact = gatys.optimize(content, style, vgg19, recipe, precision="float32")
+    settings = gatys.Settings(steps=1_000_000, device=str(place))
+    small = gatys.optimize(content, style, slim or load_encoder("slim"), settings)
     contenders: dict[str, Iterator[object]] = {
         "plain VGG-19, float32": plain_steps(content, style, vgg19),
         "nstlib on VGG-19, float32": exact,
@@ -72,7 +76,7 @@ def plain_steps(content: Tensor, style: Tensor, vgg19: Encoder) -> Iterator[Tens
         assert isinstance(conv, nn.Conv2d)
         copy = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1).requires_grad_(False)
         copy.load_state_dict(conv.state_dict())
-        layers.append((name, copy))
+        layers.append((name, copy.to(content.device)))
         if name == D2L_STYLE_TAPS[-1]:
             break
         layers.append(("relu", nn.ReLU()))

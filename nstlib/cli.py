@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except gatys.DivergenceError as error:
-        print(f"nst: {error}", file=sys.stderr)
-        return 1
-    except (NstError, ValueError, TypeError, MemoryError, OSError) as error:
+    except (NstError, ValueError, TypeError) as error:
         print(f"nst: {error}", file=sys.stderr)
         return 2
+    except (ArithmeticError, MemoryError, OSError, torch.OutOfMemoryError) as error:
+        print(f"nst: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -74,12 +75,13 @@ def _add_gatys(commands: Any) -> None:
 
 
 def _run_gatys(options: argparse.Namespace) -> None:
+    _make_folder(options.out)
     content = find_picture(options.photo, options.size)
     styles = [find_picture(name, options.size) for name in options.style]
     chosen = _chosen_fields(options, gatys.Settings)
     init_name: str | None = chosen.get("init")
     if init_name is not None and init_name not in gatys.CHOICES["init"]:
-        chosen["init"] = images.resize(find_picture(init_name), _height_width(content))
+        chosen["init"] = find_picture(init_name, options.size)  # of another shape: refused
     settings = gatys.preset(options.preset, **chosen)
     encoder = load_encoder(options.encoder)
     recipe = {
@@ -116,28 +118,32 @@ def find_picture(name: str, size: int | None = None) -> Tensor:
     Raises:
         ImageError: there is neither.
     """
-    if Path(name).exists():
+    if Path(name).is_file():
         return images.load_image(name, size=size)
     if name in images.sample_names():
         return images.sample(name, size=size)
     if name in images.style_names():
         return images.style(name, size=size)
+    if Path(name).exists():
+        return images.load_image(name, size=size)  # a folder, say: the error says what it is
     known = ", ".join([*images.sample_names(), *images.style_names()])
     raise ImageError(f"{name}: no such file, and none that ships is called so; there are: {known}")
 
 
 def _out(text: str) -> Path:
-    """Return where to write, with its folder made: a long run must not fail at its last line."""
     path = Path(text).expanduser()
     if path.suffix.lower() not in images.SUFFIXES:
         known = ", ".join(images.SUFFIXES)
         raise argparse.ArgumentTypeError(f"{text!r} must end in one of {known}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _height_width(image: Tensor) -> tuple[int, int]:
-    return image.shape[2], image.shape[3]
+def _make_folder(path: Path) -> None:
+    """Make the folder of an output before the work: a long run must not fail at its last line."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 # ---------------------------------------------------------------------------------------- paint
@@ -160,6 +166,7 @@ def _add_paint(commands: Any) -> None:
 def _run_paint(options: argparse.Namespace) -> None:
     from nstlib import painting
 
+    _make_folder(options.out)
     chosen = {"size": options.size, "seed": options.seed, "palette": options.palette}
     picture = painting.paint(options.painter, **chosen)
     print(images.save_image(picture, options.out, {"painter": options.painter, **chosen}))
@@ -238,7 +245,7 @@ def _run_evaluate_encoder(options: argparse.Namespace) -> None:
         for result in evaluation.evaluate_encoder(_encoder(name), judge, pairs, options.pictures):
             results.append(result)
             print(f"{name}: {result.pair.content} × {result.pair.style}: {result.left:.2%} left")
-        summaries.append(evaluation.summarise(Path(name).stem, results))
+        summaries.append(evaluation.summarise(name, results))
         details[name] = [dataclasses.asdict(result) | {"left": result.left} for result in results]
     print(evaluation.as_table(summaries))
     if options.out:
@@ -264,6 +271,7 @@ def _add_bench(commands: Any) -> None:
     steps = subjects.add_parser("gatys", help="one step, against VGG-19 as a book has it")
     steps.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
     steps.add_argument("--repeats", type=int, default=15, help="steps of each (%(default)s)")
+    steps.add_argument("--device", default="auto")
     steps.add_argument("--out", type=Path, help="a folder for gatys.json")
     steps.set_defaults(run=_run_bench_gatys)
 
@@ -271,12 +279,14 @@ def _add_bench(commands: Any) -> None:
 def _run_bench_gatys(options: argparse.Namespace) -> None:
     from nstlib import benchmarks
 
-    rows = benchmarks.gatys_rows(options.size, options.repeats)
+    rows = benchmarks.gatys_rows(options.size, options.repeats, device=options.device)
     for key, value in benchmarks.machine().items():
         print(f"{key}: {value}")
     print(benchmarks.as_table(rows))
     if options.out:
-        content = benchmarks.report(rows, size=options.size, repeats=options.repeats)
+        content = benchmarks.report(
+            rows, size=options.size, repeats=options.repeats, device=options.device
+        )
         benchmarks.write_json(options.out / "gatys.json", content)
 
 
@@ -284,9 +294,9 @@ def _run_bench_gatys(options: argparse.Namespace) -> None:
 
 
 def _add_fields(command: argparse.ArgumentParser, settings: type[Any]) -> None:
-    """Add a flag for each field; one that is not given is left out, so that a preset's stands."""
+    """Add a flag for each field; one that is not given is left out, so that the default stands."""
     hints = get_type_hints(settings, include_extras=True)
-    group = command.add_argument_group("settings (a preset's value where none is given)")
+    group = command.add_argument_group("settings")
     for item in dataclasses.fields(settings):
         hint, help_text = hints[item.name], f"({item.default})"
         if get_origin(hint) is Annotated:
@@ -320,12 +330,20 @@ def _taps(text: str) -> dict[str, float] | tuple[str, ...]:
     parts = [part.strip() for part in text.split(",")]
     if "=" not in text:
         return tuple(parts)
-    return {name: float(weight) for name, _, weight in (part.partition("=") for part in parts)}
+    try:
+        return {name: float(weight) for name, _, weight in (part.partition("=") for part in parts)}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write relu1_1,relu2_1 or relu1_1=0.5,relu2_1=2"
+        ) from error
 
 
 def _numbers(text: str) -> tuple[float, ...]:
     """Read ``0.3,0.7``."""
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 0.3,0.7") from error
 
 
 _PLAIN: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str}

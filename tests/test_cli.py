@@ -120,6 +120,30 @@ def test_a_suffix_that_cannot_be_written_is_refused_before_the_run(
     assert ".png" in capsys.readouterr().err
 
 
+def test_an_output_that_cannot_be_written_is_said_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run("gatys", "astronaut", "vortex", "-o", tmp_path / "file" / "o.png") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_init_picture_of_another_shape_is_refused_and_not_squashed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.png"
+    assert run("gatys", "astronaut", "vortex", "-o", out, *QUICK, "--init", "chelsea") == 2
+    assert "init has shape" in capsys.readouterr().err
+
+
+def test_a_tap_weight_that_is_no_number_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("gatys", "astronaut", "vortex", "-o", "o.png", "--style-taps", "relu1_1=much")
+    assert "relu1_1=0.5,relu2_1=2" in capsys.readouterr().err
+
+
 def test_paint_is_the_painter(tmp_path: Path) -> None:
     from nstlib import painting
 
@@ -132,6 +156,8 @@ def test_paint_is_the_painter(tmp_path: Path) -> None:
 
 def test_a_file_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("vortex").mkdir()  # a folder does not hide what ships
+    assert cli.find_picture("vortex", 64).shape == (1, 3, 64, 64)
     images.save_image(torch.zeros(1, 3, 4, 4), Path("astronaut.png"))
     Path("astronaut.png").rename("astronaut")
     assert cli.find_picture("astronaut").shape == (1, 3, 4, 4)

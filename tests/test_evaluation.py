@@ -29,8 +29,8 @@ def test_the_committed_pairs_are_twenty_photos_and_twenty_hands() -> None:
     assert len({pair.style for pair in pairs}) == 20
 
 
-def test_the_committed_pairs_are_held_out_where_the_collection_is_at_hand() -> None:
-    # Every tenth file of the collection by name is held out: the photos' numbers say so.
+def test_the_committed_photos_are_of_the_held_out_tenth() -> None:
+    # Every tenth file of the collection by name is held out, and a photo's name is its number.
     numbers = [int(Path(pair.content).name[:4]) for pair in evaluation.read_pairs()]
     assert all(number % 10 == 0 for number in numbers)
 

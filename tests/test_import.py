@@ -70,3 +70,9 @@ def test_unknown_name_is_an_attribute_error() -> None:
 )
 def test_every_module_imports_and_says_what_it_is(module: str) -> None:
     assert importlib.import_module(module).__doc__
+
+
+@pytest.mark.parametrize("use", ["nstlib.images.resize", "nstlib.check.gram"])
+def test_modules_are_reached_through_the_package(use: str) -> None:
+    code = f"import sys, nstlib; assert {use.rpartition('.')[0]!r} not in sys.modules; {use}"
+    assert "nstlib" in loaded_by(code)
