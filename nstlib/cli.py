@@ -105,7 +105,7 @@ def _watch(steps: Iterable[gatys.Step], count: int) -> gatys.Step | None:
     """Show a progress bar; Ctrl-C ends the run, and keeps the picture so far."""
     last = None
     try:
-        for last in (bar := tqdm(steps, total=count, unit="step", leave=False)):
+        for last in (bar := tqdm(steps, total=count, unit="step", leave=False, disable=None)):
             bar.set_postfix(loss=f"{last.weighted['total']:.4g}", refresh=False)
     except KeyboardInterrupt:
         print("stopped; keeping the picture so far", file=sys.stderr)
