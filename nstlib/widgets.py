@@ -228,7 +228,7 @@ def _sentence(error: BaseException) -> str:
     return f'<div role="alert" style="line-height: 1.5">⚠ {html.escape(text[:1].upper() + text[1:])}.</div>'
 
 
-_CONTAINED = {"object_fit": "contain", "object_position": "center top"}
+_CONTAINED = {"object_fit": "contain", "object_position": "center top", "margin": "2px 0"}
 
 
 def _image(data: bytes, **layout: str) -> Any:
@@ -786,7 +786,7 @@ class GatysLab:
                     [
                         column(
                             [self.picture, row(buttons), self.progress, self.status, self.message],
-                            layout={"flex": "3 1 330px"},
+                            layout={"flex": "3 1 330px", "min_width": "0"},
                         ),
                         column(
                             [row([self.content.view, self.style.view]), self.curves, self.weighted],

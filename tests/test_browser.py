@@ -1,0 +1,343 @@
+"""Notebook 01 in a real JupyterLab and a real browser, as a student meets it.
+
+One server and one page serve all tests of this file; they go in the order of a first visit: run
+all cells, move a slider, press Run and Stop, bring a picture, save.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from nstlib.images import load_image, read_recipe, save_image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+# The first test runs the whole notebook: on a busy machine that takes minutes.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SETTINGS = {  # what would ask the network for news, and lay a notice over the page
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    }
+}
+# Of each code cell: whether it has run, and what it has complained of. Not its pictures: asked for
+# several times a second, they would keep the machine busier than the cells do.
+CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(cell => cell.model.type === 'code')
+    .map(cell => ({
+        source: cell.model.sharedModel.source,
+        ran: cell.model.executionCount !== null,
+        complaints: cell.model.outputs.toJSON()
+            .filter(output => output.output_type === 'error' || output.name === 'stderr')
+            .map(output => output.evalue || output.text),
+    }))"""
+THUMBNAIL = """image => {
+    const canvas = document.createElement('canvas');
+    canvas.width = canvas.height = 16;
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0, 16, 16);
+    return Array.from(context.getImageData(0, 0, 16, 16).data);
+}"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running JupyterLab."""
+
+    url: str
+    token: str
+    folder: Path
+
+    def get(self, path: str) -> Any:
+        """Return what the server's API says."""
+        with urllib.request.urlopen(f"{self.url}{path}?token={self.token}", timeout=10) as reply:
+            return json.load(reply)
+
+
+def wait_until(
+    condition: Callable[[], Any], what: str, pause: Callable[[float], None], seconds: float
+) -> Any:
+    """Return the condition's value as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        pause(0.2)
+    return value
+
+
+@contextlib.contextmanager
+def jupyterlab(folder: Path) -> Iterator[Server]:
+    """Run a JupyterLab of its own in a folder; it and its kernels end with the block."""
+    home = folder / ".jupyter"
+    (home / "labconfig").mkdir(parents=True)
+    (home / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
+    places = {
+        "JUPYTER_CONFIG_DIR": home,
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+        "IPYTHONDIR": home / "ipython",
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Server(f"http://127.0.0.1:{port}", secrets.token_hex(16), folder)
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *(f"--IdentityProvider.token={server.token}", f"--ServerApp.root_dir={folder}"),
+        "--LabApp.expose_app_in_browser=True",
+    ]
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+
+            def answers() -> bool:
+                assert process.poll() is None, (home / "log").read_text()
+                with contextlib.suppress(OSError):
+                    return bool(server.get("/api/status"))
+                return False
+
+            wait_until(answers, "JupyterLab to answer", time.sleep, 120)
+            yield server
+        finally:
+            kernels = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            _, alive = psutil.wait_procs([psutil.Process(process.pid), *kernels], timeout=20)
+            for straggler in alive:
+                straggler.kill()
+            process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "notebooks").mkdir()
+    (notebook,) = (root / "notebooks").glob("01-*.ipynb")
+    shutil.copy(notebook, folder / "notebooks" / "01.ipynb")
+    with jupyterlab(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    """What the page has complained of."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]:
+    """Notebook 01, open, with a kernel that waits."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_FLAGS])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: complaints.append(message.text) if message.type == "error" else None,
+        )
+        page.goto(f"{server.url}/lab/tree/notebooks/01.ipynb?token={server.token}")
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        wait_until(lambda: kernel_is_idle(server), "a kernel", pause_of(page), 120)
+        yield page
+        browser.close()
+
+
+def pause_of(page: Page) -> Callable[[float], None]:
+    return lambda seconds: page.wait_for_timeout(1000 * seconds)
+
+
+def kernel_is_idle(server: Server) -> bool:
+    """The toolbar says "idle" before there is a kernel: the server knows."""
+    kernels = [session["kernel"] for session in server.get("/api/sessions")]
+    return any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels)
+
+
+@pytest.fixture(scope="module")
+def lab(page: Page, server: Server) -> Locator:
+    """The lab of the notebook, after Run All."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+    def waiting() -> list[str]:
+        cells = page.evaluate(CELLS)
+        assert not [cell for cell in cells if cell["complaints"]]
+        return [cell["source"] for cell in cells if cell["source"] and not cell["ran"]]
+
+    # The counts that are stored in the notebook go when its cells are queued.
+    wait_until(waiting, "the cells to be queued", pause_of(page), 30)
+    wait_until(lambda: not waiting(), "all cells to run", pause_of(page), 600)
+    wait_until(lambda: kernel_is_idle(server), "the kernel to rest", pause_of(page), 60)
+    lab = page.locator(".nst-lab")
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+def status(lab: Locator) -> str:
+    return lab.locator(".nst-status").inner_text()
+
+
+def total_loss(lab: Locator) -> float:
+    """The total that the status tells, or NaN while it tells none."""
+    found = re.search(r"in total ([\d.e+-]+)", status(lab))
+    return float(found[1]) if found else float("nan")
+
+
+def step_of(lab: Locator) -> int:
+    found = re.match(r"Step (\d+)", status(lab))
+    return int(found[1]) if found else 0
+
+
+def pixels(lab: Locator) -> np.ndarray:
+    """What the lab's picture shows, small."""
+    shown = lab.locator("img.nst-picture").evaluate(THUMBNAIL)
+    return np.array(shown, dtype=float).reshape(16, 16, 4)[..., :3]
+
+
+def readout(lab: Locator, name: str) -> float:
+    return float(lab.locator(f".nst-{name} .widget-readout").inner_text())
+
+
+def press_stop(lab: Locator, page: Page) -> str:
+    """Press Stop; return how the run says that it has ended."""
+    lab.locator(".nst-stop").click()
+    wait_until(lambda: "Stopped" in status(lab), "the run to stop", pause_of(page), 60)
+    return status(lab)
+
+
+# ------------------------------------------------------------------------------------------ tests
+
+
+def test_all_cells_run_without_errors(lab: Locator, page: Page) -> None:
+    assert not [cell for cell in page.evaluate(CELLS) if cell["complaints"] or not cell["ran"]]
+    assert lab.locator("img").count() == 4  # the picture, photo, style and curves
+    assert status(lab) == "Press Run."
+    assert lab.locator(".nst-stop").is_disabled()
+
+
+def test_the_style_weight_moves_by_keyboard(lab: Locator, page: Page) -> None:
+    before = readout(lab, "style-weight")
+    lab.locator(".nst-style-weight [role=slider]").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    wait_until(lambda: readout(lab, "style-weight") != before, "the readout", pause_of(page), 10)
+    assert readout(lab, "style-weight") == pytest.approx(before * 10**0.3, rel=0.01)
+
+
+def test_run_paints_and_its_loss_falls_until_stop(lab: Locator, page: Page) -> None:
+    photo, pause = pixels(lab), pause_of(page)
+    lab.locator(".nst-steps input").fill("5000")  # so many that it is still running at Stop
+    page.keyboard.press("Tab")
+    lab.locator(".nst-run").focus()
+    page.keyboard.press("Enter")
+    wait_until(lambda: step_of(lab) >= 1, "the first step", pause, 60)
+    first = total_loss(lab)
+    wait_until(lambda: total_loss(lab) < first / 2, "the loss to fall", pause, 120)
+    assert np.abs(pixels(lab) - photo).mean() > 4  # of 255
+
+    # Moved in the midst of the run, the weight acts in it.
+    before = readout(lab, "style-weight")
+    lab.locator(".nst-style-weight [role=slider]").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+
+    def weight_used() -> float:
+        row = lab.locator(".widget-hbox", has=page.locator(".nst-style-weight")).last.inner_text()
+        loss, weighted = map(float, re.search(r"loss ([\d.e+-]+) = ([\d.e+-]+)", row).groups())  # type: ignore[union-attr]
+        return weighted / loss
+
+    wait_until(lambda: weight_used() < before / 8, "the moved weight to act", pause, 60)
+    assert weight_used() == pytest.approx(before / 10, rel=0.05)
+
+    ended = press_stop(lab, page)
+    done, steps = map(int, re.search(r"step (\d+) of (\d+)", ended).groups())  # type: ignore[union-attr]
+    assert 1 < done < steps == 5000
+    still = pixels(lab)
+    pause(1.5)
+    assert status(lab) == ended
+    assert (pixels(lab) == still).all()
+    assert lab.locator(".nst-run").is_enabled()
+
+
+def test_a_picture_of_ones_own(lab: Locator, page: Page, tmp_path: Path) -> None:
+    bad, good = tmp_path / "notes.jpg", tmp_path / "mine.png"
+    bad.write_text("no picture")
+    save_image(torch.rand(1, 3, 48, 64), good)
+    photo = lab.locator(".nst-photo")
+
+    def choose(file: Path) -> None:
+        with page.expect_file_chooser() as chooser:
+            photo.get_by_role("button").click()
+        chooser.value.set_files(file)
+
+    choose(bad)
+    alert = photo.get_by_role("alert")
+    alert.wait_for()
+    assert "notes.jpg" in alert.inner_text()
+    choose(good)
+    alert.wait_for(state="detached")
+    assert photo.locator("select").input_value() == "mine.png"
+
+
+def test_save_says_where_the_picture_lies(lab: Locator, server: Server, page: Page) -> None:
+    lab.locator(".nst-save").click()
+    told = lab.locator(".nst-message code")
+    told.wait_for()
+    path = Path(told.inner_text())
+    assert server.folder in path.parents
+    assert load_image(path).shape[1] == 3
+    assert read_recipe(path)["moved"]  # the weight was
+
+
+def test_the_page_has_not_complained(lab: Locator, complaints: list[str]) -> None:
+    assert complaints == []
+
+
+def test_the_lab_fits_its_page(lab: Locator, page: Page) -> None:
+    """At 900 px, with no sideways scrolling and no control cut off."""
+    page.set_viewport_size({"width": 900, "height": 1000})
+    pause_of(page)(0.5)
+    box = lab.bounding_box()
+    assert box is not None
+    assert box["width"] <= 900
+    wide = lab.evaluate("""lab => [...lab.querySelectorAll('button, select, input, img')]
+        .filter(part => part.offsetParent !== null)
+        .filter(part => part.getBoundingClientRect().right > lab.getBoundingClientRect().right + 1)
+        .map(part => part.outerHTML)""")
+    assert wide == []
