@@ -158,9 +158,8 @@ class Encoder(nn.Module):
         if dtype == self.dtype:
             return self
         twin = copy.deepcopy(self)
-        twin.convs.to(
-            dtype
-        )  # mean and std stay as they are: rounded, they would shift every picture
+        # Not mean and std: rounded, they would shift every picture.
+        twin.convs.to(dtype)
         return twin
 
     def train(self, mode: bool = True) -> Self:
@@ -305,11 +304,18 @@ def find_vgg19_weights() -> Path | None:
     """Return the file of VGG-19 weights on this machine, or None.
 
     Looks in ``NSTLIB_WEIGHTS`` (a folder or a file, or several joined by the system's path
-    separator), then in torch hub's cache. Of a folder's files the largest has the most blocks.
+    separator), then in torch hub's cache. A file is taken whatever its name is; of a folder's
+    ``vgg19*`` files the largest has the most blocks, and a folder without one is passed over.
+
+    Raises:
+        WeightsError: ``NSTLIB_WEIGHTS`` names a place that does not exist.
     """
     for place in config.weights_dirs():
-        candidates = [place] if place.is_file() else sorted(place.glob("vgg19*"))
-        files = [path for path in candidates if _may_be_vgg19(path)]
+        if place.is_file():
+            return place
+        if not place.is_dir():
+            raise WeightsError(f"NSTLIB_WEIGHTS names {place}, and there is no such file or folder")
+        files = [path for path in sorted(place.glob("vgg19*")) if _may_be_vgg19(path)]
         if files:
             return max(files, key=lambda path: path.stat().st_size)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
@@ -367,11 +373,15 @@ def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
 
 
 def _whose(conv1_1: Tensor, path: Path) -> str:
-    """Tell the two sets of VGG-19 weights in use apart; never guess."""
+    """Tell the two sets of VGG-19 weights in use apart, by their numbers and never by a guess."""
     digest = hashlib.sha256(conv1_1.float().contiguous().numpy().tobytes()).hexdigest()
     if digest == _CAFFE_CONV1_1:
         return "caffe"
-    return "torchvision" if path.name == _TORCHVISION_FILE else f"unknown ({path.name})"
+    if path.name == _TORCHVISION_FILE:  # the name promises how the file's own hash begins
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest()[:8] in path.stem:
+                return "torchvision"
+    return f"unknown ({path.name})"
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:

@@ -19,10 +19,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import numbers
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import psutil
@@ -101,6 +104,19 @@ class Settings:
                 also = " or a picture (1, 3, H, W)" if name == "init" else ""
                 known = ", ".join(map(repr, choices))
                 raise ValueError(f"{name} is {chosen!r}; it takes {known}{also}")
+        if not isinstance(self.clamp, bool):
+            raise TypeError(f"clamp is {self.clamp!r}; it takes True or False")
+        if not isinstance(self.device, str):
+            raise TypeError(f"device is {self.device!r}; it takes a name such as 'auto' or 'cpu'")
+        if self.weights is not None:
+            losses.check_weights(self.weights)
+        _shares("content_taps", self.content_taps)
+        _shares("style_taps", self.style_taps)
+        if self.normalize == "sum" and self.ladder > 1:
+            raise ValueError(
+                "ladder is above 1 with normalize 'sum'; that content loss grows with the size, so "
+                "its weight and Adam's memory would mean something else on each: 'hw' does not grow"
+            )
         if self.optimizer == "lbfgs" and self.ladder > 1:
             raise ValueError("ladder is above 1 with optimizer 'lbfgs'; its history fits one size")
         if self.ladder > self.steps:
@@ -555,9 +571,15 @@ def _resampled(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _shares(name: str, taps: Taps) -> dict[str, float]:
     """Return a weight for each tap; bare names share a weight of one."""
+    wanted = f"{name} is {taps!r}; it takes names such as ('relu1_1', 'relu2_1')"
+    if not isinstance(taps, (Mapping, Sequence)) or not all(isinstance(tap, str) for tap in taps):
+        raise TypeError(wanted)
     if isinstance(taps, str) or not taps:
-        raise ValueError(f"{name} is {taps!r}; it takes names such as ('relu1_1', 'relu2_1')")
+        raise ValueError(wanted)
     if not isinstance(taps, Mapping):
+        repeated = [tap for tap, count in Counter(taps).items() if count > 1]
+        if repeated:
+            raise ValueError(f"{name} names {', '.join(repeated)} more than once")
         return {tap: 1 / len(taps) for tap in taps}
     for tap, weight in taps.items():
         Range(0, 1e12).check(f"{name}[{tap!r}]", weight)
@@ -643,14 +665,54 @@ def encoding_memory_needed(encoder: Encoder, taps: Sequence[str], size: tuple[in
     return 3 * largest * bytes_each + 10 * 3 * pixels * 4  # a map kept, one read, one written
 
 
-def _free_memory(device: torch.device) -> int | None:
+def _free_memory(device: torch.device) -> float | None:
     if device.type == "mps":  # shares the machine's memory, and pages
         return None
     if device.type == "cuda":
         # What torch keeps from earlier runs, without using it, is free for this one.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    return int(psutil.virtual_memory().available)
+    return min(float(psutil.virtual_memory().available), _container_memory())
+
+
+def _container_memory(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float:
+    """Return how many bytes Linux's control groups leave this process, infinity for no limit.
+
+    A container sees the whole machine's free memory, but is killed where it takes more than its
+    own group may, or any group above it.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:  # another system
+        return math.inf
+    free = math.inf
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":  # version 2: one tree for everything
+            tree, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            tree = root / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = tree / group.lstrip("/")
+        for place in (folder, *folder.parents):
+            if place.is_relative_to(tree):
+                free = min(free, _left_in_group(place, *names))
+    return free
+
+
+def _left_in_group(folder: Path, limit: str, usage: str, cache: str) -> float:
+    """Return the bytes a control group has left, infinity where it has no limit."""
+    try:
+        left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+        statistics = dict(map(str.split, (folder / "memory.stat").read_text().splitlines()))
+    except (OSError, ValueError):  # no such group here, or its limit reads "max"
+        return math.inf
+    # What was read from files, and lies unused, is given up when memory is needed.
+    return max(0, left + int(statistics[cache]))
 
 
 def _check_memory(name: str, size: tuple[int, int], needed: int, device: torch.device) -> None:

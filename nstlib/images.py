@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-import threading
+import struct
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +31,7 @@ from PIL import (
     ImageOps,
     PngImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
 )
 from torch import Tensor
 
@@ -102,7 +103,8 @@ def load_image(
             (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, or floats in [0, 1].
         size: the length of the shorter side; the other keeps the aspect. None keeps every pixel.
         crop: take the centre square.
-        max_pixels: refuse more pixels than this; read from the header, before any is decoded.
+        max_pixels: refuse more pixels than this; read from the header, before any is decoded. A
+            WebP is held to Pillow's own limit, too: its decoder takes the memory with the header.
         background: what shows through transparent pixels: a name or a hexadecimal colour.
 
     Raises:
@@ -210,30 +212,46 @@ def _reason(error: Exception) -> str:
     return said.partition("\n")[0]
 
 
-_header_lock = threading.Lock()
-
-
 @contextmanager
 def _opened(name: str, stream: BinaryIO) -> Iterator[Image.Image]:
     """Open a picture as far as its header: no pixel is decoded yet."""
     import pillow_heif  # libheif is loaded with the first picture, not with the package
 
     pillow_heif.register_heif_opener()
-    # Pillow's own limit is one for the whole process, and only warns up to twice its value. Ours is
-    # an argument: Pillow's is off while one header is read, and back before any pixel is.
-    with _header_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            picture = Image.open(stream, formats=_FORMATS)
-        except Exception as error:  # a decoder fed with broken bytes raises anything
-            raise ImageError(
-                f"{name} is not a picture, or its first bytes are damaged; "
-                "JPEG, PNG, WebP, TIFF, GIF, HEIC, AVIF and BMP can be read"
-            ) from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    try:
+        picture = _identified(stream)
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name} is too large: {error} That limit is twice PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
+    except Exception as error:  # a decoder fed with broken bytes raises anything
+        raise ImageError(
+            f"{name} is not a picture, or its first bytes are damaged; "
+            "JPEG, PNG, WebP, TIFF, GIF, HEIC, AVIF and BMP can be read"
+        ) from error
     with picture:
         yield picture
+
+
+def _identified(stream: BinaryIO) -> Image.Image:
+    """Hand the stream to the reader that knows its first bytes, as `Image.open` does.
+
+    `Image.open` would also hold the picture to a limit that is one for the whole process, and only
+    warn up to twice its value. Ours is an argument, and an error: see `_refuse_bomb`.
+    """
+    Image.init()
+    stream.seek(0)
+    prefix = stream.read(16)
+    for kind in _FORMATS:
+        factory, accept = Image.OPEN[kind]
+        if accept is not None and accept(prefix) is not True:  # text says what a reader lacks
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):  # another's after all
+            continue
+    raise UnidentifiedImageError
 
 
 def _refuse_bomb(name: str, size: tuple[int, int], max_pixels: int) -> None:
@@ -495,15 +513,20 @@ def to_png_bytes(image: Tensor) -> bytes:
 
 
 def to_jpeg_bytes(image: Tensor, quality: int = 88) -> bytes:
-    """Return one image as the bytes of a JPEG file: small, for widgets and notebooks.
+    """Return one image as the bytes of a JPEG file of ``quality`` 1 to 100: small, for widgets.
 
     Example:
         >>> len(to_jpeg_bytes(sample("coffee", 256))) < len(to_png_bytes(sample("coffee", 256))) / 4
         True
     """
-    if not 1 <= _positive("quality", quality) <= 95:
-        raise ValueError(f"quality is {quality}; it must lie in [1, 95]")
-    return _encoded(Image.fromarray(to_uint8(image)), "JPEG", quality=quality)
+    return _encoded(Image.fromarray(to_uint8(image)), "JPEG", quality=_quality(quality))
+
+
+def _quality(value: int) -> int:
+    """Return the quality of a JPEG file if it is one."""
+    if _positive("quality", value) > 100:
+        raise ValueError(f"quality is {value}; it must lie in [1, 100]")
+    return value
 
 
 def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -529,13 +552,14 @@ def save_image(
     fit to be edited further, and below it at half, as photos on the web do.
 
     The file is written beside its target and renamed, so that a crash leaves the old one. The
-    recipe (settings, seed, encoder ...) goes into the file's metadata with this package's version;
-    `read_recipe` gives it back, years later.
+    recipe (settings, seed, encoder ...) goes into the file's metadata with the version of this
+    package, which writes the file, whatever version the recipe says; `read_recipe` gives it back,
+    years later.
 
     Raises:
         ValueError: the suffix is none of these, a value of the image lies outside [0, 1], or
             ``quality`` outside [1, 100].
-        TypeError: the recipe holds what JSON cannot say.
+        TypeError: the recipe holds what JSON cannot say, or an argument is of another type.
         ImageError: the file cannot be written.
 
     Example:
@@ -545,12 +569,11 @@ def save_image(
         ...     read_recipe(path)["seed"]
         7
     """
-    path = Path(path).expanduser()
+    path = _path(path).expanduser()
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(SUFFIXES)}")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality!r}; it must lie in [1, 100]")
+    quality = _quality(quality)
     picture = Image.fromarray(to_uint8(image))
     options = _SAVE_OPTIONS[kind] | ({} if recipe is None else _metadata(kind, recipe))
     if kind == "JPEG":
@@ -562,10 +585,17 @@ def save_image(
     return path
 
 
+def _path(path: str | os.PathLike[str]) -> Path:
+    """Return a path given as either of its types."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path is {path!r}; it takes a string or a pathlib.Path")
+    return Path(path)
+
+
 def _metadata(kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with which Pillow puts the recipe into a file of this kind."""
     try:
-        text = json.dumps({"version": nstlib.__version__, **recipe}, allow_nan=False)
+        text = json.dumps({**recipe, "version": nstlib.__version__}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"recipe must hold only what JSON can say: {error}") from error
     if kind == "PNG":
@@ -595,7 +625,9 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ImageError: the file cannot be read, or holds no recipe.
+        TypeError: ``path`` is no path.
     """
+    path = _path(path)
     name = _name_of(path)
     with _stream(name, path) as stream, _opened(name, stream) as picture:
         text = picture.info.get(_RECIPE_KEY) or picture.getexif().get(

@@ -23,6 +23,7 @@ hat marks the target. The others differ from each other by constants that the te
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -57,6 +58,8 @@ def gram(features: Tensor, normalize: GramScale = "hw") -> Tensor:
     Returns:
         ``(N, C, C)`` in float32 at least, symmetric; images of a batch are never mixed. float16 is
         multiplied as float32: its sums over a picture overflow, and scaled first they vanish.
+        bfloat16 is multiplied as it is: on a CPU each sum is taken in float32 and then rounded to
+        bfloat16's 8 bits, so that an entry is wrong by up to 0.4 %, whatever the dtype says.
 
     Example:
         >>> gram(torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]]), normalize="sum")
@@ -381,17 +384,31 @@ def mixing_weights(weights: Sequence[float] | None, count: int) -> Tensor:
 
     Raises:
         ValueError: another number of weights, a negative one, or none above zero.
+        TypeError: no sequence of numbers.
 
     Example:
         >>> mixing_weights([1, 3], 2)
         tensor([0.2500, 0.7500])
     """
-    values = torch.ones(count) if weights is None else torch.tensor(list(weights)).float()
-    if len(values) != count:
-        raise ValueError(f"weights has {len(values)} values; there are {count} styles")
-    if not (values >= 0).all() or not 0 < values.sum() < float("inf"):
-        raise ValueError(f"weights is {values.tolist()}; none may be negative, one must be above 0")
+    if weights is None:
+        return torch.ones(count) / count
+    check_weights(weights)
+    if len(weights) != count:
+        raise ValueError(f"weights has {len(weights)} values; there are {count} styles")
+    values = torch.tensor([float(weight) for weight in weights])
     return values / values.sum()
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Raise TypeError or ValueError unless ``weights`` can be divided by their sum."""
+    if (
+        isinstance(weights, str)
+        or not isinstance(weights, Sequence)
+        or not all(isinstance(weight, numbers.Real) for weight in weights)
+    ):
+        raise TypeError(f"weights is {weights!r}; it takes a sequence of numbers, one a style")
+    if not all(weight >= 0 for weight in weights) or not 0 < sum(weights) < float("inf"):
+        raise ValueError(f"weights is {weights!r}; none may be negative, one must be above 0")
 
 
 def _style_maps(features: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import pickle
+import re
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -551,7 +553,6 @@ def test_a_folder_or_a_file_or_several_are_searched_in_their_order(
         return find_vgg19_weights()
 
     assert found_in(empty) is None
-    assert found_in(tmp_path / "no such folder") is None
     assert found_in(first) == one
     assert found_in(two) == two
     assert found_in(empty, second, first) == two
@@ -574,14 +575,43 @@ def test_the_most_complete_file_of_a_folder_is_taken_and_none_of_another_network
     assert find_vgg19_weights() == more
 
 
-def test_the_hub_cache_comes_last_and_is_known_as_torchvisions(
+def test_a_place_that_does_not_exist_is_named_and_not_passed_over(
+    no_weights: None, two_convs: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, gone = saved(two_convs, tmp_path / "vgg19.pth"), tmp_path / "gone"
+    monkeypatch.setenv("NSTLIB_WEIGHTS", os.pathsep.join([str(gone), str(here)]))
+    with pytest.raises(WeightsError, match=rf"NSTLIB_WEIGHTS names {re.escape(str(gone))}, "):
+        load_encoder("vgg19")
+
+
+def test_a_file_named_outright_is_taken_whatever_it_is_called(
+    no_weights: None, two_convs: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = saved(two_convs, tmp_path / "mine.pth")
+    monkeypatch.setenv("NSTLIB_WEIGHTS", str(mine))
+    assert load_encoder("vgg19").weights == "unknown (mine.pth)"
+    monkeypatch.setenv("NSTLIB_WEIGHTS", str(tmp_path))  # of a folder's files, names do tell
+    assert find_vgg19_weights() is None
+
+
+def test_torchvisions_weights_are_known_by_the_hash_that_their_name_promises(
+    two_convs: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = saved(two_convs, tmp_path / "vgg19-dcbb9e9d.pth")
+    assert load_encoder("vgg19", weights=claimed).weights == "unknown (vgg19-dcbb9e9d.pth)"
+    digest = hashlib.sha256(claimed.read_bytes()).hexdigest()
+    true = claimed.rename(tmp_path / f"vgg19-{digest[:8]}.pth")
+    monkeypatch.setattr(encoders, "_TORCHVISION_FILE", true.name)
+    assert load_encoder("vgg19", weights=true).weights == "torchvision"
+
+
+def test_the_hub_cache_comes_last(
     no_weights: None, two_convs: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     cached = saved(two_convs, cache / "vgg19-dcbb9e9d.pth")
     assert find_vgg19_weights() == cached
-    assert load_encoder("vgg19").weights == "torchvision"
     own = saved(two_convs, tmp_path / "vgg19-own.pth")
     monkeypatch.setenv("NSTLIB_WEIGHTS", str(own))
     assert find_vgg19_weights() == own
@@ -619,7 +649,7 @@ def test_the_download_is_checked_and_shown_and_kept_in_hubs_cache(
 
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", download)
     for _ in range(2):  # once only
-        assert load_encoder("vgg19").weights == "torchvision"
+        assert load_encoder("vgg19").taps == ALL_TAPS[:4]
     (call,) = asked
     assert call["check_hash"]
     assert call["progress"]

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -894,6 +895,45 @@ def test_on_a_gpu_what_torch_keeps_without_using_it_is_free(
     assert gatys._free_memory(torch.device("cuda")) == 41_000
 
 
+V2 = ("0::/job/step", "", "memory.max", "memory.current", "inactive_file")
+V1 = (
+    "1:cpu,memory:/job/step", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+    "total_inactive_file",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [V2, V1], ids=["v2", "v1"])
+@pytest.mark.parametrize("limited", ["", "job", "job/step"])
+def test_a_container_leaves_what_its_limit_leaves(
+    version: tuple[str, ...], limited: str, tmp_path: Path
+) -> None:
+    line, hierarchy, limit, usage, cache = version
+    membership, root = tmp_path / "cgroup", tmp_path / "fs"
+    membership.write_text(f"7:cpuset:/elsewhere\n{line}\n")
+    for group in ("", "job", "job/step"):
+        folder = root / hierarchy / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit).write_text("500\n" if group == limited else "max\n")
+        (folder / usage).write_text("300\n")
+        (folder / "memory.stat").write_text(f"anon 260\n{cache} 40\n")
+    # What files left in memory, and nobody reads, is given up when it is needed.
+    assert gatys._container_memory(root, membership) == 500 - (300 - 40)
+
+
+def test_without_a_container_nothing_limits(tmp_path: Path) -> None:
+    membership = tmp_path / "cgroup"
+    assert gatys._container_memory(tmp_path, membership) == math.inf  # as on macOS
+    membership.write_text("0::/\n")
+    assert gatys._container_memory(tmp_path, membership) == math.inf
+
+
+def test_the_smaller_of_machine_and_container_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for machine, container in ((100, 70), (70, 100), (70, math.inf)):
+        with_free_memory(monkeypatch, machine)
+        monkeypatch.setattr(gatys, "_container_memory", lambda free=container: free)
+        assert gatys._free_memory(torch.device("cpu")) == 70
+
+
 def test_an_encoder_elsewhere_is_copied_and_stays_where_it_is(encoder: Encoder) -> None:
     """On "meta", a device without numbers, since not every machine has a second one."""
     meta = torch.device("meta")
@@ -921,6 +961,21 @@ def test_an_encoder_elsewhere_is_copied_and_stays_where_it_is(encoder: Encoder) 
         ({"ladder": 2.0}, TypeError, r"ladder is 2\.0; it must be a whole number"),
         ({"ladder": 3, "steps": 2}, ValueError, "ladder is 3 and steps is 2; each size takes"),
         ({"ladder": 2, "optimizer": "lbfgs"}, ValueError, "ladder is above 1 with optimizer 'lbf"),
+        ({"ladder": 2, "normalize": "sum"}, ValueError, "ladder is above 1 with normalize 'sum'"),
+        ({"clamp": 1}, TypeError, "clamp is 1; it takes True or False"),
+        ({"device": 0}, TypeError, "device is 0; it takes a name such as 'auto' or 'cpu'"),
+        ({"weights": 1.0}, TypeError, r"weights is 1\.0; it takes a sequence of numbers"),
+        ({"weights": "1"}, TypeError, "weights is '1'; it takes a sequence of numbers"),
+        ({"weights": ["1"]}, TypeError, r"weights is \['1'\]; it takes a sequence of numbers"),
+        ({"weights": [-1, 2]}, ValueError, r"weights is \[-1, 2\]; none may be negative"),
+        ({"content_taps": 5}, TypeError, "content_taps is 5; it takes names such as"),
+        ({"style_taps": {"relu1_1"}}, TypeError, r"style_taps is {'relu1_1'}; it takes names"),
+        ({"style_taps": [1]}, TypeError, r"style_taps is \[1\]; it takes names such as"),
+        (
+            {"style_taps": ["relu1_1", "relu2_1", "relu1_1"]},
+            ValueError,
+            "style_taps names relu1_1 more than once",
+        ),
         ({"average": 1}, ValueError, r"average is 1; it must lie in \[0, 0\.9999\]"),
         ({"beta2": 1.0}, ValueError, r"beta2 is 1\.0; it must lie in \[0, 0\.9999\]"),
         ({"decay_factor": 1.1}, ValueError, r"decay_factor is 1\.1; it must lie in \[0, 1\]"),
@@ -992,6 +1047,14 @@ def test_a_wrong_picture_is_named(
     if not isinstance(bad, str):
         with pytest.raises(error, match=f"style {message}"):
             optimize(content, [content, bad], encoder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"content_taps": 5}, {"style_taps": ["relu1_1"] * 2}, {"weights": "1"}]
+)
+def test_a_wrong_setting_is_named_where_it_is_set(change: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{next(iter(change))} "):
+        Settings(**change)
 
 
 def test_an_unknown_preset_names_those_that_exist() -> None:

@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import os
+import re
 import struct
+import types
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -524,7 +526,7 @@ BAD: list[tuple[str, Callable[[], bytes], str]] = [
     ("bomb-jpeg", bomb_jpeg, "60000 x 60000 .* over max_pixels"),
     ("bomb-tiff", bomb_tiff, "60000 x 60000 .* over max_pixels"),
     ("bomb-gif", bomb_gif, "60000 x 60000 .* over max_pixels"),
-    ("bomb-webp", bomb_webp, "16000 x 16000 .* over max_pixels"),
+    ("bomb-webp", bomb_webp, r"is too large: .*256000000.*PIL\.Image\.MAX_IMAGE_PIXELS"),
     ("tiff-of-32-bit-floats", lambda: plain("F", "TIFF"), "do not say which value is white"),
     ("tiff-of-32-bit-integers", lambda: plain("I", "TIFF"), "do not say which value is white"),
 ]  # fmt: skip
@@ -580,7 +582,7 @@ def test_a_bomb_is_refused_before_any_pixel_is_decoded(
     decoded: list[Image.Image] = []
     for kind in (Image.Image, *subclasses(Image.Image)):
         monkeypatch.setattr(kind, "load", lambda self: decoded.append(self))
-    with pytest.raises(ImageError, match="over max_pixels"):
+    with pytest.raises(ImageError, match="over max_pixels|is too large"):
         load_image(data)
     assert decoded == []
 
@@ -601,11 +603,19 @@ def test_a_thread_is_not_enlarged_into_a_bomb() -> None:
 
 
 def test_pillow_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(types.ModuleType):
+        """A module that tells when its limit is moved: other threads open pictures, too."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            assert name != "MAX_IMAGE_PIXELS"
+            super().__setattr__(name, value)
+
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # ours rules, so that this neither warns
+    monkeypatch.setattr(Image, "__class__", Watched)
     load_image(png(PHOTO, 2))  # nor fails
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageError, match="is not a picture"):
         load_image(b"no picture")
-    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.undo()
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
@@ -833,9 +843,23 @@ def test_bytes_for_widgets() -> None:
     small, large = images.to_jpeg_bytes(image, 30), images.to_jpeg_bytes(image, 95)
     assert len(small) < len(large)
     assert load_image(large).shape == image.shape
-    for quality in (0, 96):
-        with pytest.raises(ValueError, match=f"quality is {quality}"):
-            images.to_jpeg_bytes(image, quality)
+
+
+@pytest.mark.parametrize(
+    ("quality", "error"),
+    [(0, ValueError), (101, ValueError), (90.5, TypeError), ("90", TypeError), (True, TypeError)],
+)
+def test_quality_has_one_range_everywhere(
+    quality: Any, error: type[Exception], tmp_path: Path
+) -> None:
+    image = load_image(PHOTO)
+    with pytest.raises(error, match=f"quality is {quality!r}"):
+        images.to_jpeg_bytes(image, quality)
+    with pytest.raises(error, match=f"quality is {quality!r}"):
+        save_image(image, tmp_path / "x.jpg", quality=quality)
+    assert list(tmp_path.iterdir()) == []
+    best = images.to_jpeg_bytes(image, 100)
+    assert len(best) > len(images.to_jpeg_bytes(image, 95))
 
 
 # ------------------------------------------------------------------------------------------ saving
@@ -855,6 +879,19 @@ def test_save_and_load_again(suffix: str, tmp_path: Path) -> None:
     assert torch.equal(loaded, image) if exact else (loaded - image).abs().max() < 4 / 255
     assert read_recipe(path) == {"version": nstlib.__version__, **RECIPE}
     assert [file.name for file in tmp_path.iterdir()] == [f"x.{suffix}"]
+
+
+def test_the_version_is_that_of_the_package_that_wrote_the_file(tmp_path: Path) -> None:
+    """So that a picture saved with the recipe of an older one does not pass for its age."""
+    path = save_image(load_image(PHOTO), tmp_path / "x.png", {"version": "0.0.1", "seed": 7})
+    assert read_recipe(path) == {"version": nstlib.__version__, "seed": 7}
+
+
+@pytest.mark.parametrize("path", [5, None, b"x.png", ["x.png"]])
+def test_a_path_of_the_wrong_type_is_named(path: Any) -> None:
+    for use in (lambda path: save_image(load_image(PHOTO), path), read_recipe):
+        with pytest.raises(TypeError, match=f"path is {re.escape(repr(path))}; it takes a"):
+            use(path)
 
 
 def test_a_recipe_does_not_turn_or_tint_the_picture(tmp_path: Path) -> None:
@@ -1132,12 +1169,9 @@ def test_bad_compare(arguments: Any, error: type[Exception], message: str) -> No
         compare(*arguments)
 
 
-def test_quality_makes_a_jpeg_smaller_and_is_checked(tmp_path: Path) -> None:
+def test_quality_makes_a_jpeg_smaller(tmp_path: Path) -> None:
     photo = images.sample("chelsea", size=128)
     small = images.save_image(photo, tmp_path / "small.jpg", quality=60)
     fine = images.save_image(photo, tmp_path / "fine.jpg")
     assert small.stat().st_size < fine.stat().st_size / 2
     assert (images.load_image(fine) - photo).abs().mean() < 0.01
-    with pytest.raises(ValueError, match="quality is 0"):
-        images.save_image(photo, tmp_path / "none.jpg", quality=0)
-    assert not (tmp_path / "none.jpg").exists()
