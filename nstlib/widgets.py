@@ -383,7 +383,8 @@ class PicturePicker:
         self.upload = ipywidgets.FileUpload(
             accept=",".join(_PICTURE_FILES),
             description="Upload",
-            tooltip=f"Your own {kind}: a JPEG, PNG, WebP, TIFF, GIF or HEIC file",
+            # A server takes no message above 10 MB, unless it is told to, and does not say so.
+            tooltip=f"Your own {kind}, up to 10 MB; put a larger file into the folder data/mine",
             layout={"width": "auto"},
         )
         self.thumbnail = _image(self._thumbnail_bytes(), height="90px")
@@ -526,7 +527,8 @@ class GatysLab:
         self.image: Tensor | None = None  # the last good picture, (1, 3, H, W)
         self.error: Exception | None = None  # what ended the last run, if anything went wrong
         self._first = (0.0, 0.0)  # after the run's first step: seconds, and share of the work
-        self._recipe: dict[str, Any] = {}
+        self._recipe: dict[str, Any] = {}  # of ``image``
+        self._planned: dict[str, Any] = {}  # of the run under way, until it has a picture
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._drawing = threading.Lock()  # the curves are drawn by the run and by their switch
@@ -619,6 +621,8 @@ class GatysLab:
             self._optimise()
         except gatys.DivergenceError as error:
             self.error, self.image = error, error.image.cpu()
+            if not self.history:
+                self._recipe = self._planned
         except Exception as error:  # whatever it is: in a thread nobody else would hear of it
             self.error = error
         finally:
@@ -630,7 +634,7 @@ class GatysLab:
         """Do the steps, each with what the sliders stand at as it begins."""
         self._say("Preparing …")
         settings, size = self.settings(), self.setup["size"].read()
-        self._recipe = self._first_recipe(settings, size)
+        self._planned = self._first_recipe(settings, size)
         content = images.resize(self.content.image, size)
         style = images.resize(self.style.image, size)
         run = gatys.optimize(content, style, self._encoder, settings)
@@ -669,6 +673,8 @@ class GatysLab:
         moved = [
             [step.index, name, moving[name]] for name in moving if moving[name] != before[name]
         ]
+        if not self.history:  # only now: a run that fails before has left the old picture
+            self._recipe = self._planned
         self.image = step.image
         self.history.append(Record(step.index, step.losses, step.weighted, moving))
         self._recipe["moved"] += moved

@@ -531,6 +531,22 @@ def test_save_takes_a_name_that_is_free(make_lab: Callable[..., GatysLab]) -> No
     ]
 
 
+def test_a_run_that_fails_leaves_the_old_picture_and_its_recipe(
+    make_lab: Callable[..., GatysLab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = ran(make_lab())
+
+    def refuse(*_: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(gatys, "optimize", refuse)
+    lab.setup["steps"].view.value = 9
+    ran(lab)
+    assert isinstance(lab.error, MemoryError)
+    recipe = read_recipe(lab.save())  # type: ignore[arg-type]
+    assert (recipe["settings"]["steps"], recipe["steps_done"]) == (4, 4)
+
+
 def test_save_without_a_place_is_one_sentence(
     make_lab: Callable[..., GatysLab], tmp_path: Path
 ) -> None:
