@@ -12,7 +12,9 @@ export OMP_WAIT_POLICY ?= passive
 
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready-$(TORCH)
+# A set-up leaves a stamp that names its TORCH. `auto` is content with any; another name is not.
+STAMPS := $(if $(filter auto,$(TORCH)),$(wildcard $(VENV)/ready-*))
+READY := $(firstword $(STAMPS) $(VENV)/ready-$(TORCH))
 FIRST_NOTEBOOK = $(notdir $(firstword $(wildcard notebooks/01-*.ipynb)))
 HEADING = @printf '\n=== %s ===\n'
 # Jupyter refuses to run as root (in a container, say) unless told that this is meant.
@@ -39,7 +41,7 @@ $(READY): pyproject.toml constraints.txt tools/set_up.py
 		exit 1; }
 	$(HEADING) "Set-up"
 	@rm -f $(VENV)/ready-*
-	@$(PYTHON) tools/set_up.py $(VENV) --torch $(TORCH)
+	@$(PYTHON) tools/set_up.py $(VENV) --torch $(patsubst $(VENV)/ready-%,%,$@)
 	@touch $@
 
 lab: $(READY)
@@ -47,7 +49,6 @@ lab: $(READY)
 		--LabApp.default_url=/lab/tree/notebooks/$(FIRST_NOTEBOOK)
 
 demo: $(READY)
-	@mkdir -p out
 	@$(BIN)/nst gatys astronaut vortex -o out/demo.png
 
 test: $(READY)

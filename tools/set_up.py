@@ -68,13 +68,33 @@ def torch_build(python: Path) -> str | None:
     return "cpu" if "+cpu" in run.stdout else "cuda"
 
 
+def replaces_torch(torch: str, installed: str | None, cpu_wheels: bool) -> bool:
+    """Say whether the installed build must go first: pip takes either build of one version for it.
+
+    A build is removed only where another was asked for by name, and can be had.
+    """
+    if torch == "cpu":
+        return cpu_wheels and installed == "cuda"
+    return (torch, installed) == ("cuda", "cpu")
+
+
 def install(python: Path, cpu_wheels: bool, index: str = CPU_INDEX) -> None:
     """Install this package in place, with all that it needs, at the versions of constraints.txt."""
     # A local version such as 2.14.1+cpu sorts above 2.14.1, so pip prefers what the index has.
-    extra = ["--extra-index-url", index] if cpu_wheels else []
+    # There is something to fall back on, so pip gives that index up early: it waits, then asks once
+    # more, where by default it would ask five times more.
+    extra = [f"--extra-index-url={index}", "--timeout=15", "--retries=1"] if cpu_wheels else []
     # Gigabytes are not fetched in silence; where they are here already, there is little to say.
     quiet = ["--quiet"] if torch_build(python) else []
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *extra]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        *quiet,
+        *extra,
+    ]
     subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[all]"], check=True)
 
 
@@ -89,25 +109,54 @@ def torch_works(python: Path) -> bool:
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
+def install_with_cpu_wheels(python: Path) -> bool:
+    """Install with PyTorch's small CPU wheels; say whether that gave a PyTorch that works."""
+    try:
+        install(python, cpu_wheels=True)
+    except subprocess.CalledProcessError:
+        print("The CPU wheels could not be installed: taking the default ones.", flush=True)
+        return False
+    if torch_works(python):
+        return True
+    print("The CPU wheels do not fit each other: taking the default ones.", flush=True)
+    uninstall_torch(python)
+    return False
+
+
+def make_environment(folder: Path) -> Path:
+    """Return the Python of the environment in ``folder``, making it where it is not whole.
+
+    Without python3-venv, Debian's Python leaves an environment that has a Python and no pip.
+    """
+    python = folder / "bin" / "python"
+    pip: list[str | Path] = [python, "-m", "pip", "--version"]
+    if python.exists() and subprocess.run(pip, capture_output=True, check=False).returncode == 0:
+        return python
+    # Only what venv made is cleared: the folder may have been named by mistake.
+    clear = ["--clear"] if (folder / "pyvenv.cfg").exists() else []
+    try:
+        subprocess.run([sys.executable, "-m", "venv", *clear, folder], check=True)
+    except subprocess.CalledProcessError:
+        sys.exit(
+            f"{sys.executable} cannot make a virtual environment: install python3-venv, "
+            "or name another Python, as in `make lab PYTHON=python3.12`."
+        )
+    return python
+
+
 def set_up(folder: Path, torch: str) -> None:
     """Make the environment in ``folder``, or bring it up to date."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = make_environment(folder)
     print(
         "Installing what pyproject.toml lists; the first time this takes some minutes.", flush=True
     )
     cpu_wheels = wants_cpu_wheels(torch)
-    wanted = "cpu" if cpu_wheels else "cuda"
-    if torch != "auto" and torch_build(python) not in (None, wanted):
+    if replaces_torch(torch, torch_build(python), cpu_wheels):
         uninstall_torch(python)
-    install(python, cpu_wheels)
-    if not torch_works(python):
-        if not cpu_wheels:
-            sys.exit("torch and torchvision do not load together; `make clean`, then try again.")
-        print("The CPU wheels do not fit each other: taking the default ones.", flush=True)
-        uninstall_torch(python)
+    if not (cpu_wheels and install_with_cpu_wheels(python)):
         install(python, cpu_wheels=False)
+        if not torch_works(python):
+            sys.exit("torch and torchvision do not load together; `make clean`, then try again.")
     settings = folder / "share" / "jupyter" / "lab" / "settings"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "overrides.json").write_text(json.dumps(LAB_OVERRIDES, indent=2) + "\n")
