@@ -40,6 +40,7 @@ from nstlib.images import resize
 
 Taps = Mapping[str, float] | Sequence[str]
 
+FIRST_MOVE = 0.01  # how far L-BFGS first looks along the gradient, a mean over the pixels
 SMALLEST_RUNG = 32  # px: below it the deepest maps are too small to carry a style
 
 
@@ -410,7 +411,7 @@ def _climb(
             if moved != settings and settings.optimizer == "lbfgs":
                 optimizer.state.clear()  # its history is of a loss that is no more
             settings = moved
-            _set_learning_rate(optimizer, settings, done)
+            _set_step_size(optimizer, canvas, settings, done)
             count, terms = _step(objective, canvas, optimizer, settings, last)
             evaluations, done = evaluations + count, done + 1
             _check_pixels(canvas, last)
@@ -505,10 +506,20 @@ def _optimizer(canvas: _Canvas, settings: Settings) -> torch.optim.Optimizer:
     )
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Settings, done: int) -> None:
+def _set_step_size(
+    optimizer: torch.optim.Optimizer, canvas: _Canvas, settings: Settings, done: int
+) -> None:
+    group = optimizer.param_groups[0]
     if settings.optimizer == "adam":
         decay = settings.decay_factor ** (done // settings.decay_every)
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * decay
+        group["lr"] = settings.learning_rate * decay
+        return
+    state = optimizer.state[canvas.values]
+    if state.get("t") == 0:  # the search found nothing lower; the same direction would fail again
+        state.clear()
+    # Without a history torch moves all pixels together by `lr`: one per picture would drown in
+    # rounding, and the curvature seen on the way with it. With one, 1 is the length it foresees.
+    group["lr"] = 1 if state else FIRST_MOVE * canvas.values.numel()
 
 
 def _carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:

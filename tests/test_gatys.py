@@ -18,6 +18,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import nstlib
 from nstlib import encoders, gatys, losses
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.gatys import DivergenceError, Settings, Step, memory_needed, optimize, preset, stylize
@@ -549,6 +550,16 @@ def test_lbfgs_gets_further_than_adam_with_as_many_evaluations() -> None:
     curvature = loss_after(60, optimizer="lbfgs", steps=60)
     gradients = [loss_after(60, learning_rate=rate, steps=60) for rate in (0.01, 0.03, 0.1)]
     assert curvature < min(gradients)
+
+
+def test_lbfgs_arrives_where_the_loss_is_large_beside_what_a_step_wins() -> None:
+    # Its first look along the gradient was once too short for float32 to see the loss fall.
+    photo, painting = nstlib.sample("astronaut", 96, crop=True), nstlib.style("vortex", 96)
+    totals = [
+        step.weighted["total"]
+        for step in gatys.optimize(photo, painting, optimizer="lbfgs", steps=10, style_weight=1e3)
+    ]
+    assert totals[-1] < 0.1 * totals[0]
 
 
 def test_lbfgs_does_not_mind_small_weights() -> None:
