@@ -468,9 +468,9 @@ _PREVIEW = 1024  # px: the longer side of what is sent to the page while a large
 
 
 class Throttle:
-    """Draws so seldom that the run is not slowed: at most a tenth of the time goes into it."""
+    """Draws so seldom that the run is not slowed: at most a twentieth of the time goes into it."""
 
-    def __init__(self, period: float, share: float = 0.1) -> None:
+    def __init__(self, period: float, share: float = 0.05) -> None:
         self._period, self._share, self._next = period, share, -math.inf
 
     def __call__(self, draw: Callable[[], None]) -> None:
