@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,30 +192,46 @@ def test_a_palette_parts_into_warm_and_cool() -> None:
 # --------------------------------------------------------------------------------------- parameters
 
 
-def parameters_of(name: str) -> dict[str, tuple[Any, float, float]]:
-    """Return each parameter's default and the ends of its range."""
-    function = painting.PAINTERS[name]
-    hints = get_type_hints(function, include_extras=True)
-    return {
-        key: (value.default, hints[key].__metadata__[0].low, hints[key].__metadata__[0].high)
-        for key, value in inspect.signature(function).parameters.items()
-        if value.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
 @every_painter
 def test_each_parameter_acts_and_both_ends_paint(name: str) -> None:
-    parameters = parameters_of(name)
+    parameters = painting.parameters_of(name)
     assert len(parameters) >= 3
     usual = painting.paint(name, 32)
-    for key, (default, low, high) in parameters.items():
-        assert low <= default <= high
-        changed = painting.paint(name, 32, **{key: type(default)(low)})
-        assert distance(changed, usual) > 0.002, key
-    # The upper ends all at once: each is paid for in time.
-    most = painting.paint(name, 32, **{k: type(d)(high) for k, (d, _, high) in parameters.items()})
+
+    def end(which: str) -> dict[str, float]:
+        return {k: type(p.default)(getattr(p.range, which)) for k, p in parameters.items()}
+
+    for key, value in end("low").items():
+        assert value <= parameters[key].default <= parameters[key].range.high
+        assert distance(painting.paint(name, 32, **{key: value}), usual) > 0.002, key
+    most = painting.paint(name, 32, **end("high"))  # all at once: each is paid for in time
     assert torch.isfinite(most).all()
     assert distance(most, usual) > 0.01
+
+
+def test_a_parameter_sheet_shows_low_own_and_high_of_each() -> None:
+    sheet = painting.parameter_sheet("cubism", size=32)
+    count = len(painting.parameters_of("cubism"))
+    assert sheet.height > count * 32
+    assert sheet.alt.count(" and ") == count
+    assert "facets 8, 46 and 120" in sheet.alt
+
+
+def test_random_pictures_are_drawn_by_their_seed() -> None:
+    drawn = [painting.random_arguments(seed) for seed in range(120)]
+    assert drawn[3] == painting.random_arguments(3)
+    assert {arguments["name"] for arguments in drawn} == set(painting.painters())
+    assert len({arguments["palette"] for arguments in drawn}) == len(PALETTES)
+    assert len({arguments["seed"] for arguments in drawn}) == len(drawn)
+    for arguments in drawn:
+        for key, parameter in painting.parameters_of(arguments["name"]).items():
+            assert parameter.range.low <= arguments[key] <= parameter.range.high
+            assert isinstance(arguments[key], type(parameter.default))
+    picture = painting.random(3, size=32)
+    assert torch.equal(picture, painting.paint(size=32, **drawn[3]))
+    assert not torch.equal(picture, painting.random(4, size=32))
+    with pytest.raises(ValueError, match="seed is -1"):
+        painting.random(-1)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +270,7 @@ def test_a_painter_called_by_itself_checks_too() -> None:
 
 
 def test_painters_are_listed_and_documented() -> None:
-    assert len(painting.painters()) >= 8
+    assert len(painting.painters()) >= 14
     for name in painting.painters():
         assert getattr(painting, name) is painting.PAINTERS[name]
         assert "Example:" in (painting.PAINTERS[name].__doc__ or "")

@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from nstlib import images
@@ -23,10 +24,11 @@ from nstlib.painting.cubism import cubism
 from nstlib.painting.engraving import engraving
 from nstlib.painting.gilded import gilded
 from nstlib.painting.glass import stained_glass
+from nstlib.painting.marbling import marbling
 from nstlib.painting.mosaic import mosaic
 from nstlib.painting.palettes import PALETTES
 from nstlib.painting.pointillism import pointillism
-from nstlib.painting.registry import PAINTERS, Colors
+from nstlib.painting.registry import PAINTERS, Colors, parameters_of
 from nstlib.painting.vortex import vortex
 from nstlib.painting.woodblock import woodblock
 
@@ -37,10 +39,15 @@ __all__ = [
     "cubism",
     "engraving",
     "gilded",
+    "marbling",
     "mosaic",
     "paint",
     "painters",
+    "parameter_sheet",
+    "parameters_of",
     "pointillism",
+    "random",
+    "random_arguments",
     "stained_glass",
     "vortex",
     "woodblock",
@@ -103,6 +110,61 @@ def paint(
     if palette is not None:
         parameters["palette"] = palette
     return PAINTERS[name](size=size, seed=seed, **parameters)
+
+
+def random_arguments(seed: int) -> dict[str, Any]:
+    """Return arguments of :func:`paint`, drawn by ``seed``: painter, palette, parameters and seed.
+
+    Each parameter is drawn from the whole of its range, most often near its own default.
+
+    Example:
+        >>> arguments = random_arguments(7)
+        >>> arguments["name"] in painters(), arguments["palette"] in PALETTES
+        (True, True)
+    """
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be a whole number from 0")
+    rng = np.random.default_rng(seed)
+    name = str(rng.choice(painters()))
+    drawn: dict[str, Any] = {
+        "name": name,
+        "seed": int(rng.integers(2**31)),
+        "palette": str(rng.choice(sorted(PALETTES))),
+    }
+    for key, parameter in parameters_of(name).items():
+        low, high = parameter.range.low, parameter.range.high
+        value = float(rng.triangular(low, parameter.default, high))
+        drawn[key] = round(value) if isinstance(parameter.default, int) else round(value, 3)
+    return drawn
+
+
+def random(seed: int, size: int = 512) -> Tensor:
+    """Paint a picture of which all but the size is drawn by ``seed``: a training set without end.
+
+    Example:
+        >>> tuple(random(3, size=32).shape)
+        (1, 3, 32, 32)
+    """
+    return paint(size=size, **random_arguments(seed))
+
+
+def parameter_sheet(name: str, size: int = 192) -> images.Picture:
+    """Show what each parameter of a painter does: its lowest value, its own, its highest.
+
+    Example:
+        >>> parameter_sheet("vortex", size=32).alt
+        'vortex: stars 0, 9 and 24; swirl 0, 1 and 3; strokes 0.5, 1 and 2; broken 0, 1 and 3'
+    """
+    pictures, titles, said = [], [], []
+    usual = paint(name, size)
+    for key, parameter in parameters_of(name).items():
+        kind = type(parameter.default)
+        ends = [kind(parameter.range.low), kind(parameter.range.high)]
+        low, high = (PAINTERS[name](size=size, **{key: end}) for end in ends)
+        pictures += [low, usual, high]
+        titles += [f"{key} {value:g}" for value in (ends[0], parameter.default, ends[1])]
+        said.append(f"{key} {ends[0]:g}, {parameter.default:g} and {ends[1]:g}")
+    return images.compare(pictures, titles, columns=3, alt=f"{name}: {'; '.join(said)}")
 
 
 def write_styles(folder: str | os.PathLike[str]) -> list[Path]:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, ParamSpec, get_type_hints
 
 from torch import Tensor
@@ -20,6 +21,14 @@ Seed = Annotated[int, Range(0, 2**63 - 1, "another seed is another picture")]
 Colors = str | Sequence[str]  # a name in PALETTES, or '#rrggbb' colours
 
 PAINTERS: dict[str, Callable[..., Tensor]] = {}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One of a painter's own parameters: a whole number where ``default`` is one."""
+
+    default: float
+    range: Range
 
 
 def painter(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
@@ -64,3 +73,19 @@ def _check_kind(argument: str, kind: type, value: object) -> None:
         operator.index(value) if kind is int else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{argument} is {value!r}; it must be {wanted}") from None
+
+
+def parameters_of(name: str) -> dict[str, Parameter]:
+    """Return the parameters that are a painter's own, by name.
+
+    Example:
+        >>> import nstlib.painting
+        >>> parameters_of("vortex")["stars"].range.meaning
+        'stars that turn the sky'
+    """
+    hints = get_type_hints(PAINTERS[name], include_extras=True)
+    return {
+        argument: Parameter(value.default, hints[argument].__metadata__[0])
+        for argument, value in inspect.signature(PAINTERS[name]).parameters.items()
+        if value.kind is inspect.Parameter.KEYWORD_ONLY
+    }
