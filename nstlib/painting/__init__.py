@@ -60,6 +60,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "vortex-dawn": {"name": "vortex", "seed": 2, "palette": "dawn"},
     "woodblock": {"name": "woodblock", "seed": 2, "palette": "prussian"},
     "stained_glass": {"name": "stained_glass", "seed": 2, "palette": "cathedral"},
+    "marbling": {"name": "marbling", "seed": 1, "palette": "carnival"},
+    "marbling-indigo": {"name": "marbling", "seed": 11, "palette": "prussian"},
     "mosaic": {"name": "mosaic", "seed": 1, "palette": "lagoon"},
     "pointillism": {"name": "pointillism", "seed": 0, "palette": "riverside"},
     "cubism": {"name": "cubism", "seed": 0, "palette": "cafe"},

@@ -166,6 +166,30 @@ PALETTES: dict[str, tuple[str, ...]] = {
         "#f2cd6c",
         "#f7ecd0",
     ),
+    # A fairground at night: candy pink, cherry, cobalt, aqua, tangerine, lemon ice.
+    "carnival": (
+        "#1a1240",
+        "#3a1f9c",
+        "#c4123f",
+        "#0f6fd6",
+        "#f0387f",
+        "#12a99a",
+        "#ff7f2a",
+        "#ffc928",
+        "#9fe3e6",
+        "#fff3df",
+    ),
+    # A Sunday supplement: black, royal blue, signal red, sky, orange, yellow on newsprint.
+    "comic": (
+        "#14121d",
+        "#1d3596",
+        "#d51f30",
+        "#e8691f",
+        "#45a6dc",
+        "#f2a08c",
+        "#fbcf33",
+        "#f7ebd0",
+    ),
 }
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
