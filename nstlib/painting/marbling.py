@@ -119,8 +119,8 @@ def _undo_blooms(bath: Bath, rng: np.random.Generator, inks: int, count: int) ->
         radius = float((0.165, 0.115, 0.075)[min(index, 2)] * rng.uniform(0.85, 1.15))
         tries = rng.uniform(0.08, 0.92, (30, 2))
         gaps = [min([np.hypot(*(p - t)) for p in placed], default=0) for t in tries]
-        cx, cy = middle = tries[int(np.argmax(gaps))]
-        placed.append(middle)
+        placed.append(tries[int(np.argmax(gaps))])
+        cx, cy = (float(c) for c in placed[-1])
         petals = int(rng.integers(5, 8) + 30 * radius)
         turned, twist = rng.uniform(0, 2 * np.pi), rng.uniform(-0.9, 0.9)
         shades = rng.choice(inks, RINGS, replace=inks < RINGS)
@@ -132,24 +132,23 @@ def _undo_blooms(bath: Bath, rng: np.random.Generator, inks: int, count: int) ->
         around = (angle + twist * np.exp(-(share**2)) + turned) * petals / (2 * np.pi)
         away = np.abs(np.mod(around, 1.0) - 0.5)  # from the needle's line, 0 … 0.5 of a petal
         needle = np.exp(-9 * away) - 0.55 * np.exp(-9 * (0.5 - away))
-        r = r + 0.42 * radius * pull * needle
+        drawn, r = r, r + 0.42 * radius * pull * needle
         # Drops at one place are one drop, seen from outside; their edges lie at these radii.
         edges = np.cumsum(rng.uniform(0.6, 1.4, RINGS))
-        edges *= radius / edges[-1]
+        edges = (edges * (radius / edges[-1])).astype(np.float32)
         ring = np.searchsorted(edges, r).clip(0, RINGS - 1)
-        inner = np.concatenate([[0], edges[:-1]])
+        inner = np.append(np.float32(0), edges[:-1])
         rim = np.minimum(edges[ring] - r, np.where(ring > 0, r - inner[ring], 1))
-        bath.settle(r < radius, shades[ring], rim.astype(np.float32))
-        back = np.sqrt(np.clip(r * r - radius**2, 0, None))
-        bath.x = (cx + back * np.cos(angle)).astype(np.float32)
-        bath.y = (cy + back * np.sin(angle)).astype(np.float32)
+        bath.settle(r < radius, shades[ring], rim)
+        back = np.sqrt(np.clip(r * r - radius**2, 0, None)) / drawn
+        bath.x, bath.y = cx + dx * back, cy + dy * back
 
 
 def _undo_swirls(bath: Bath, rng: np.random.Generator, swirl: float) -> None:
     """Undo the needle's circles: each turned the bath, most in its middle."""
     for radius in (0.30, 0.22, 0.17, 0.13):
-        cx, cy = rng.uniform(0.1, 0.9, 2)
-        turn = swirl * rng.choice([-1.0, 1.0]) * rng.uniform(1.4, 2.6)
+        cx, cy = (float(c) for c in rng.uniform(0.1, 0.9, 2))
+        turn = swirl * float(rng.choice([-1.0, 1.0])) * rng.uniform(1.4, 2.6)
         dx, dy = bath.x - cx, bath.y - cy
         angle = turn * np.exp(-(dx * dx + dy * dy) / (0.5 * radius) ** 2)
         c, s = np.cos(angle), np.sin(angle)
@@ -161,7 +160,7 @@ def _undo_combs(bath: Bath, rng: np.random.Generator, combing: float) -> None:
     tilt = rng.uniform(0, np.pi)
     c, s = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
     along, across = c * bath.x + s * bath.y, -s * bath.x + c * bath.y
-    phase = rng.uniform(0, 2 * np.pi, 4)
+    phase = rng.uniform(0, 2 * np.pi, 4).astype(np.float32)
 
     across = across + 0.030 * np.sin(2 * np.pi * along / 0.42 + phase[0] + 2 * across)
     # The fine comb touches the bath here and not there: feathers beside broad bands.
@@ -187,6 +186,7 @@ def _undo_drops(bath: Bath, rng: np.random.Generator, inks: int, count: int) -> 
     rounds = count // 3 // inks + 1
     # Clear drops, as pale as the paper, fall in every second round only.
     throws = np.concatenate([rng.permutation(inks - part % 2) for part in range(rounds)])
+    radii = radii.astype(np.float32)
     ink = throws[np.arange(count) * len(throws) // count]
     found = np.full(bath.x.size, -1)
     depth = np.full(bath.x.size, 0.01, np.float32)
