@@ -69,10 +69,10 @@ render: $(READY)
 	@$(BIN)/python tools/render.py notebooks/*.ipynb
 
 bench: $(READY)
-	@$(BIN)/nst bench gatys
+	@$(BIN)/nst bench gatys --profile
 
 soak: $(READY)
-	$(BIN)/nst bench gatys --repeats 50 --out data/benchmarks
+	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
 ifdef PICTURES
 	$(BIN)/nst evaluate encoder --pictures "$(PICTURES)" --out data/benchmarks
 else

@@ -1,7 +1,8 @@
 """How fast it is: ratios within one run, contenders interleaved, medians. Never a unit test.
 
 Each row is a function that does one piece of work; :func:`compare` times several in turn, so that
-a machine that slows down slows down all of them alike.
+a machine that slows down slows down all of them alike. :func:`profile` says what a piece of work
+spends its time on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity
 
 from nstlib import config, gatys
 from nstlib.encoders import Encoder, load_encoder, random_encoder
+from nstlib.files import replaced
 
 # What Dive into Deep Learning's recipe taps: the deepest is conv5_1.
 D2L_STYLE_TAPS = tuple(f"conv{block}_1" for block in range(1, 6))
@@ -38,10 +42,52 @@ class Row:
     ratio: float  # how many times faster than the first contender
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one kind of work takes within a contender's step."""
+
+    contender: str
+    part: str
+    milliseconds: float
+    share: float  # of the step
+
+
+# Whose work an operator's is, by its name: the first that fits. What fits none is the last part,
+# Python and autograd: all that passes between the operators.
+PARTS: dict[str, str] = {
+    "convolutions, backward": r"convolution_backward",
+    "convolutions, forward": r"conv",
+    "Gram products": r"aten::(mm|bmm|addmm|matmul)$",
+    "pooling": r"pool2d",
+    "ReLUs": r"threshold_backward|clamp_min$|relu",
+    "copies, in layout or type": r"copy_|clone|contiguous",
+    "filling with zeros": r"fill_|zero_",
+    "optimiser": r"_foreach|fused_adam|lerp_|addcmul_|addcdiv_|sqrt",
+    "other arithmetic": r"aten::",
+}
+REST = "Python and autograd"
+
+
 def gatys_rows(
     size: int = 256, repeats: int = 15, slim: Encoder | None = None, device: str = "auto"
 ) -> list[Row]:
-    """Time one step of Gatys' method at ``size``²: plain VGG-19, ours on VGG-19, ours on slim.
+    """Time one step of Gatys' method at ``size``²: plain VGG-19, ours on VGG-19, ours on slim."""
+    contenders = gatys_contenders(size, slim, device)
+    return compare({name: _advance(steps) for name, steps in contenders.items()}, repeats)
+
+
+def gatys_parts(
+    size: int = 256, steps: int = 5, slim: Encoder | None = None, device: str = "auto"
+) -> list[Part]:
+    """Say where the time of one step goes, for the contenders of :func:`gatys_rows`."""
+    contenders = gatys_contenders(size, slim, device)
+    return [part for name, run in contenders.items() for part in profile(name, run, steps)]
+
+
+def gatys_contenders(
+    size: int, slim: Encoder | None = None, device: str = "auto"
+) -> dict[str, Iterator[object]]:
+    """Return endless runs of Gatys' method at ``size``², by name; the plain one is the yardstick.
 
     The VGG-19 has random weights, which cost the same as trained ones.
     """
@@ -55,13 +101,12 @@ def gatys_rows(
     exact = gatys.optimize(content, style, vgg19, recipe, precision="float32")
     settings = gatys.Settings(steps=1_000_000, device=str(place))
     small = gatys.optimize(content, style, slim or load_encoder("slim"), settings)
-    contenders: dict[str, Iterator[object]] = {
+    return {
         "plain VGG-19, float32": plain_steps(content, style, vgg19),
         "nstlib on VGG-19, float32": exact,
         "nstlib on VGG-19, precision auto": ours,
         "nstlib on slim, precision auto": small,
     }
-    return compare({name: _advance(steps) for name, steps in contenders.items()}, repeats)
 
 
 def plain_steps(content: Tensor, style: Tensor, vgg19: Encoder) -> Iterator[Tensor]:
@@ -139,6 +184,64 @@ def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -
     return rows
 
 
+def profile(name: str, run: Iterator[object], steps: int = 5) -> list[Part]:
+    """Return what ``steps`` steps of a run spend their time on, a mean over them, by ``PARTS``.
+
+    Watching costs time too, mostly in Python: the shares say more than the milliseconds.
+
+    Example:
+        >>> run = (torch.rand(64, 64) @ torch.rand(64, 64) for _ in range(10))
+        >>> parts = profile("products", run)
+        >>> [part.part for part in parts if part.part in ("Gram products", REST)]
+        ['Gram products', 'Python and autograd']
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
+    for _ in range(2):  # the first steps fill caches and choose algorithms
+        next(run)
+    on_gpu = torch.cuda.is_available()
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    started = time.perf_counter()
+    with torch.profiler.profile(activities=activities, acc_events=True) as watched:
+        for _ in range(steps):
+            next(run)
+        _wait_for_device()
+        whole = 1000 * (time.perf_counter() - started) / steps
+    spent = dict.fromkeys([*PARTS, REST], 0.0)
+    for event in watched.key_averages():
+        part = next((p for p, names in PARTS.items() if re.search(names, event.key)), REST)
+        # Kernels of a GPU are listed beside the operators that launched them: count them once.
+        if part != REST and event.key.startswith("aten::"):
+            microseconds = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            spent[part] += microseconds / 1000 / steps
+    spent[REST] = max(0.0, whole - sum(spent.values()))
+    return [Part(name, p, value, value / whole) for p, value in spent.items() if value > 0]
+
+
+def parts_table(parts: list[Part]) -> str:
+    """Return a Markdown table: a row for each part, a column for each contender.
+
+    Example:
+        >>> print(parts_table([Part("slim", "pooling", 2.5, 0.25), Part("slim", REST, 7.5, 0.75)]))
+        | part of a step | slim |
+        | --- | ---: |
+        | pooling | 2.5 ms, 25 % |
+        | Python and autograd | 7.5 ms, 75 % |
+    """
+    contenders = list(dict.fromkeys(part.contender for part in parts))
+    cells = {
+        (p.part, p.contender): f"{p.milliseconds:.1f} ms, {100 * p.share:.0f} %" for p in parts
+    }
+    lines = [
+        f"| part of a step | {' | '.join(contenders)} |",
+        f"| --- |{' ---: |' * len(contenders)}",
+    ]
+    for part in dict.fromkeys(p.part for p in parts):
+        row = [cells.get((part, contender), "–") for contender in contenders]
+        lines.append(f"| {part} | {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
 def machine() -> dict[str, str]:
     """Return what the figures were measured on."""
     return {
@@ -171,16 +274,11 @@ def as_table(rows: list[Row]) -> str:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write ``content`` beside ``path``, then rename: a crash leaves the old file."""
+    """Write ``content``, rows as tables, beside ``path``, then rename: a crash leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def report(rows: list[Row], **facts: object) -> dict[str, object]:
-    """Return the rows with the machine they were measured on, ready for :func:`write_json`."""
-    return {"machine": machine(), **facts, "rows": [asdict(row) for row in rows]}
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=asdict) + "\n"
+    with replaced(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _advance(steps: Iterator[object]) -> Callable[[], object]:

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nst {nstlib.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_gatys(commands)
+    _add_gallery(commands)
     _add_paint(commands)
     _add_distill(commands)
     _add_evaluate(commands)
@@ -112,22 +113,69 @@ def _watch(steps: Iterable[gatys.Step], count: int) -> gatys.Step | None:
     return last
 
 
-def find_picture(name: str, size: int | None = None) -> Tensor:
+def find_picture(name: str, size: int | None = None, crop: bool = False) -> Tensor:
     """Return the picture of a file, or the photo or painted style that ships under ``name``.
+
+    ``size`` is its shorter side in pixels, and ``crop`` takes the square in its middle.
 
     Raises:
         ImageError: there is neither.
     """
     if Path(name).is_file():
-        return images.load_image(name, size=size)
+        return images.load_image(name, size=size, crop=crop)
     if name in images.sample_names():
-        return images.sample(name, size=size)
+        return images.sample(name, size=size, crop=crop)
     if name in images.style_names():
-        return images.style(name, size=size)
+        return images.style(name, size=size)  # a square already
     if Path(name).exists():
         return images.load_image(name, size=size)  # a folder, say: the error says what it is
     known = ", ".join([*images.sample_names(), *images.style_names()])
     raise ImageError(f"{name}: no such file, and none that ships is called so; there are: {known}")
+
+
+# -------------------------------------------------------------------------------------- gallery
+
+
+def _add_gallery(commands: Any) -> None:
+    command = commands.add_parser("gallery", help="stylise each photo by each style, on one sheet")
+    command.add_argument(
+        "--photos", nargs="+", default=["astronaut", "chelsea", "coffee"], help="(%(default)s)"
+    )
+    command.add_argument(
+        "--styles", nargs="+", default=images.style_names(), help="(all that ship)"
+    )
+    command.add_argument("-o", "--out", type=_sheet, required=True, help="a .jpg file")
+    command.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
+    command.add_argument("--shown", type=int, default=192, help="… on the sheet (%(default)s)")
+    command.add_argument("--columns", type=int, default=2, help="styles in a row (%(default)s)")
+    command.add_argument("--encoder", default="slim", choices=("slim", "vgg19"))
+    command.add_argument("--preset", default="picture", choices=gatys.PRESETS)
+    _add_fields(command, gatys.Settings)
+    command.set_defaults(run=_run_gallery)
+
+
+def _run_gallery(options: argparse.Namespace) -> None:
+    """Write rows of a style and the photos made with it, squares all."""
+    _make_folder(options.out)
+    settings = gatys.preset(options.preset, **_chosen_fields(options, gatys.Settings))
+    encoder = load_encoder(options.encoder)
+    photos = [find_picture(name, options.size, crop=True) for name in options.photos]
+    styles = [find_picture(name, options.size, crop=True) for name in options.styles]
+    pictures, titles = [], []
+    for name, style in zip(tqdm(options.styles, leave=False, disable=None), styles, strict=True):
+        pictures += [style, *(gatys.stylize(photo, style, encoder, settings) for photo in photos)]
+        titles += [Path(name).stem, *("" for _ in photos)]
+    alt = f"{', '.join(options.photos)}, each stylised by {', '.join(options.styles)}"
+    columns = options.columns * (1 + len(photos))
+    sheet = images.compare(pictures, titles, columns, alt, height=options.shown)
+    print(sheet.save(options.out))
+
+
+def _sheet(text: str) -> Path:
+    path = _out(text)
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .jpg")
+    return path
 
 
 def _out(text: str) -> Path:
@@ -190,6 +238,9 @@ def _add_distill(commands: Any) -> None:
     command.add_argument(
         "--checkpoint", type=Path, required=True, help="a .pt file; gone on from where it exists"
     )
+    command.add_argument(
+        "--start", type=Path, help="a .safetensors file to take over what fits from, at the start"
+    )
     command.add_argument("--device", default="auto")
     _add_fields(command, Recipe)
     command.set_defaults(run=_run_distill)
@@ -201,16 +252,24 @@ def _run_distill(options: argparse.Namespace) -> None:
 
     recipe = Recipe(**_chosen_fields(options, Recipe))
     crops, held_out = (
-        Crops([p for folder in options.pictures for p in picture_paths(folder, split)], recipe.crop)
+        Crops(picture_paths(*options.pictures, split=split), recipe.crop)
         for split in ("train", "held-out")
     )
     for line in crops.skipped + held_out.skipped:
         print(f"left out: {line}", file=sys.stderr)
+    start = load_encoder("slim", weights=options.start) if options.start else None
     options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     print(f"training on {len(crops)} pictures, judged on {len(held_out)}")
-    for progress in distill(
-        load_encoder("vgg19"), crops, held_out, options.checkpoint, recipe, device=options.device
-    ):
+    run = distill(
+        load_encoder("vgg19"),
+        crops,
+        held_out,
+        options.checkpoint,
+        recipe,
+        start=start,
+        device=options.device,
+    )
+    for progress in run:
         print(json.dumps(dataclasses.asdict(progress)), flush=True)
 
 
@@ -269,8 +328,9 @@ def _add_bench(commands: Any) -> None:
     command = commands.add_parser("bench", help="measure speed: ratios in one run, medians")
     subjects = command.add_subparsers(required=True, metavar="WHAT")
     steps = subjects.add_parser("gatys", help="one step, against VGG-19 as a book has it")
-    steps.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
+    steps.add_argument("--size", type=int, nargs="+", default=[256], help="sides in pixels (256)")
     steps.add_argument("--repeats", type=int, default=15, help="steps of each (%(default)s)")
+    steps.add_argument("--profile", action="store_true", help="also say where the time goes")
     steps.add_argument("--device", default="auto")
     steps.add_argument("--out", type=Path, help="a folder for gatys.json")
     steps.set_defaults(run=_run_bench_gatys)
@@ -279,14 +339,24 @@ def _add_bench(commands: Any) -> None:
 def _run_bench_gatys(options: argparse.Namespace) -> None:
     from nstlib import benchmarks
 
-    rows = benchmarks.gatys_rows(options.size, options.repeats, device=options.device)
-    for key, value in benchmarks.machine().items():
+    machine = benchmarks.machine()
+    for key, value in machine.items():
         print(f"{key}: {value}")
-    print(benchmarks.as_table(rows))
+    sizes = []
+    for size in options.size:
+        rows = benchmarks.gatys_rows(size, options.repeats, device=options.device)
+        print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows)}")
+        parts = benchmarks.gatys_parts(size, device=options.device) if options.profile else []
+        if parts:
+            print(f"\n{benchmarks.parts_table(parts)}")
+        sizes.append({"size": size, "rows": rows, "parts": parts})
     if options.out:
-        content = benchmarks.report(
-            rows, size=options.size, repeats=options.repeats, device=options.device
-        )
+        content = {
+            "machine": machine,
+            "repeats": options.repeats,
+            "device": options.device,
+            "sizes": sizes,
+        }
         benchmarks.write_json(options.out / "gatys.json", content)
 
 

@@ -17,27 +17,33 @@ Split = Literal["train", "held-out", "all"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".gif")
 
 
-def picture_paths(folder: str | Path, split: Split = "all") -> list[Path]:
-    """Return the picture files under ``folder``, sorted by name.
+def picture_paths(*folders: str | Path, split: Split = "all") -> list[Path]:
+    """Return the picture files under each of ``folders`` in turn, sorted by name.
 
-    A ``MANIFEST.csv`` with the columns ``path`` and ``split`` in the folder, or in the one above it,
+    A ``MANIFEST.csv`` with the columns ``path`` and ``split`` in a folder, or in the one above it,
     says which pictures are held out; a file that it does not list belongs to ``"train"``.
 
     Raises:
-        ValueError: no such folder, an unknown split, no picture in it, or a manifest that cannot be
-            understood.
+        ValueError: no such folder, an unknown split, no picture in any of them, or a manifest that
+            cannot be understood.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"folder is {str(folder)!r}, which is not a folder")
     if split not in ("train", "held-out", "all"):
         raise ValueError(f"split is {split!r}; it takes 'train', 'held-out' or 'all'")
+    paths = [path for folder in folders for path in _pictures(Path(folder), split)]
+    if not paths:
+        raise ValueError(
+            f"no picture of split {split!r} in {' or '.join(map(repr, map(str, folders)))}"
+        )
+    return paths
+
+
+def _pictures(folder: Path, split: Split) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"folder is {str(folder)!r}, which is not a folder")
     held_out = _held_out(folder)
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
     if split != "all":
         paths = [path for path in paths if (path.resolve() in held_out) == (split == "held-out")]
-    if not paths:
-        raise ValueError(f"folder {str(folder)!r} holds no picture of split {split!r}")
     return paths
 
 

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import struct
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from torch import Tensor
 import nstlib
 from nstlib.config import data_dir
 from nstlib.errors import ImageError
+from nstlib.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.text import Text
@@ -579,7 +579,8 @@ def save_image(
     if kind == "JPEG":
         options |= {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     try:
-        _write(path, _encoded(picture, kind, **options))
+        with replaced(path) as unfinished:
+            unfinished.write_bytes(_encoded(picture, kind, **options))
     except (OSError, ValueError) as error:  # ValueError: more pixels or metadata than a JPEG holds
         raise ImageError(f"'{path}' cannot be written: {_reason(error)}") from error
     return path
@@ -605,19 +606,6 @@ def _metadata(kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = text
     return {"exif": exif}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write beside the target, then rename: a reader finds the old file or the whole new one."""
-    beside = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut after the rename could leave an empty file
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -727,6 +715,23 @@ class Picture:
     alt: str
     width: int  # pixels
     height: int  # pixels
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture as it is to a file that ends in ``.jpg``.
+
+        Raises:
+            ValueError: another ending.
+            ImageError: the file cannot be written.
+        """
+        path = _path(path).expanduser()
+        if SUFFIXES.get(path.suffix.lower()) != "JPEG":
+            raise ValueError(f"path is '{path}'; a picture for display is saved as .jpg")
+        try:
+            with replaced(path) as unfinished:
+                unfinished.write_bytes(self.data)
+        except OSError as error:
+            raise ImageError(f"'{path}' cannot be written: {_reason(error)}") from error
+        return path
 
     def __repr__(self) -> str:
         return f"<picture, {self.width} x {self.height}: {self.alt}>"

@@ -48,14 +48,44 @@ def test_too_few_repeats_are_refused() -> None:
         benchmarks.compare({"a": lambda: None}, repeats=1)
 
 
-def test_every_contender_runs_and_the_report_states_the_machine(tmp_path: Path) -> None:
+def test_every_contender_runs_and_is_written_as_a_table(tmp_path: Path) -> None:
     rows = benchmarks.gatys_rows(size=32, repeats=2, slim=random_encoder("slim"))
     assert len(rows) == 4
     path = tmp_path / "figures" / "gatys.json"
-    benchmarks.write_json(path, benchmarks.report(rows, size=32))
+    benchmarks.write_json(path, {"machine": benchmarks.machine(), "rows": rows})
     read = json.loads(path.read_text(encoding="utf-8"))
-    assert read["size"] == 32
     assert read["machine"]["torch"] == torch.__version__
     assert [row["name"] for row in read["rows"]] == [row.name for row in rows]
     assert benchmarks.as_table(rows).count("\n") == 5
     assert list(path.parent.iterdir()) == [path]  # nothing is left of the writing
+
+
+def test_a_profile_splits_the_time_of_a_step_and_misses_nothing() -> None:
+    parts = benchmarks.gatys_parts(size=32, steps=2, slim=random_encoder("slim"))
+    assert len({part.contender for part in parts}) == 4
+    for contender in {part.contender for part in parts}:
+        own = [part for part in parts if part.contender == contender]
+        assert sum(part.share for part in own) == pytest.approx(1)
+        assert {"convolutions, forward", "convolutions, backward", "Gram products", "ReLUs"} <= {
+            part.part for part in own
+        }
+    table = benchmarks.parts_table(parts)
+    assert all(part.part in table for part in parts)
+
+
+def test_a_profile_names_the_work_that_was_done() -> None:
+    """Matrices this large leave no doubt where the time went."""
+    left, image = torch.rand(500, 500), torch.rand(1, 16, 128, 128)
+    weight = torch.rand(16, 16, 5, 5)
+    works = {
+        "Gram products": lambda: left @ left,
+        "convolutions, forward": lambda: torch.nn.functional.conv2d(image, weight),
+        "pooling": lambda: torch.nn.functional.max_pool2d(image, 2),
+        "other arithmetic": image.sin,
+    }
+    for name, work in works.items():
+        parts = benchmarks.profile(name, (work() for _ in range(7)), steps=5)
+        named = [part for part in parts if part.part != benchmarks.REST]
+        assert max(named, key=lambda part: part.milliseconds).part == name
+    with pytest.raises(ValueError, match="steps is 0"):
+        benchmarks.profile("none", iter([]), steps=0)

@@ -144,6 +144,35 @@ def test_a_tap_weight_that_is_no_number_is_explained(
     assert "relu1_1=0.5,relu2_1=2" in capsys.readouterr().err
 
 
+def test_a_gallery_shows_every_style_with_every_photo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[torch.Size, torch.Size, int]] = []
+
+    def spy(
+        content: torch.Tensor, style: torch.Tensor, _: object, settings: gatys.Settings
+    ) -> object:
+        made.append((content.shape, style.shape, settings.steps))
+        return content
+
+    monkeypatch.setattr(gatys, "stylize", spy)
+    pictures = ["--photos", "coffee", "chelsea", "--styles", "vortex", "mosaic", "cubism"]
+    out = tmp_path / "new" / "sheet.jpg"
+    sizes = ["--size", "48", "--shown", "40", "--columns", "2", "--steps", "5"]
+    assert run("gallery", *pictures, "-o", out, *sizes) == 0
+    assert Path(capsys.readouterr().out.strip()) == out
+    assert made == [((1, 3, 48, 48), (1, 3, 48, 48), 5)] * 6
+    height, width = nstlib.load_image(out).shape[2:]
+    assert 6 * 40 < width < 6 * 80  # two styles in a row, each beside its two photos
+    assert 2 * 40 < height < 2 * 80
+
+
+def test_a_gallery_is_a_jpeg(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("gallery", "-o", "sheet.png")
+    assert "'sheet.png' must end in .jpg" in capsys.readouterr().err
+
+
 def test_paint_is_the_painter(tmp_path: Path) -> None:
     from nstlib import painting
 

@@ -54,19 +54,27 @@ def test_a_manifest_in_the_folder_or_above_says_what_is_held_out(folder: Path, a
         f",{prefix}gone.png,held-out\n",
         encoding="utf-8",
     )
-    assert names(picture_paths(folder, "held-out")) == ["b.png", "c.png"]
-    assert names(picture_paths(folder, "train")) == ["a.png", "d.png"]  # d.png is not listed
-    assert len(picture_paths(folder, "all")) == 4
-    train, held_out = (set(picture_paths(folder, split)) for split in ("train", "held-out"))
+    assert names(picture_paths(folder, split="held-out")) == ["b.png", "c.png"]
+    assert names(picture_paths(folder, split="train")) == ["a.png", "d.png"]  # d.png is not listed
+    assert len(picture_paths(folder, split="all")) == 4
+    train, held_out = (set(picture_paths(folder, split=split)) for split in ("train", "held-out"))
     assert not train & held_out
 
 
 def test_without_a_manifest_all_is_for_training(folder: Path) -> None:
-    assert picture_paths(folder, "train") == picture_paths(folder)
-    with pytest.raises(
-        ValueError, match=r"folder '.*pictures' holds no picture of split 'held-out'"
-    ):
-        picture_paths(folder, "held-out")
+    assert picture_paths(folder, split="train") == picture_paths(folder)
+    with pytest.raises(ValueError, match=r"no picture of split 'held-out' in '.*pictures'"):
+        picture_paths(folder, split="held-out")
+
+
+def test_of_several_folders_one_may_hold_nothing_out(folder: Path, tmp_path: Path) -> None:
+    judged = tmp_path / "judged"
+    judged.mkdir()
+    gradient_picture(judged / "z.png", 40, 30)
+    (judged / "MANIFEST.csv").write_text("path,split\nz.png,held-out\n", encoding="utf-8")
+    assert names(picture_paths(judged, folder)) == ["z.png", "a.png", "b.png", "d.png", "c.png"]
+    assert names(picture_paths(folder, judged, split="held-out")) == ["z.png"]
+    assert names(picture_paths(judged, folder, split="train")) == names(picture_paths(folder))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_a_manifest_that_is_not_understood_trains_on_nothing(folder: Path, conte
     """A misspelt "held-out" would let a picture that is judged by into the training."""
     (folder / "MANIFEST.csv").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"MANIFEST\.csv, row 2: path is .*'train' or 'held-out'"):
-        picture_paths(folder, "train")
+        picture_paths(folder, split="train")
 
 
 def test_a_folder_or_split_that_does_not_exist_is_named(folder: Path, tmp_path: Path) -> None:
@@ -92,7 +100,7 @@ def test_a_folder_or_split_that_does_not_exist_is_named(folder: Path, tmp_path: 
     with pytest.raises(ValueError, match=r"folder is '.*a\.png', which is not a folder"):
         picture_paths(folder / "a.png")
     with pytest.raises(ValueError, match="split is 'test'; it takes 'train', 'held-out' or 'all'"):
-        picture_paths(folder, "test")  # type: ignore[arg-type]
+        picture_paths(folder, split="test")  # type: ignore[arg-type]
 
 
 def draw(crops: Crops, count: int, seed: int = 0) -> torch.Tensor:

@@ -1081,6 +1081,15 @@ def test_show_keeps_every_pixel(width: int) -> None:
     assert (drawn[..., 12:17, 12:-12] - image).abs().mean() < 0.03  # JPEG's noise, and no blur
 
 
+def test_a_shown_picture_is_saved_as_it_is(tmp_path: Path) -> None:
+    picture = show(flat(RED, 8, 8))
+    assert picture.save(tmp_path / "a.jpg").read_bytes() == picture.data
+    with pytest.raises(ValueError, match=r"path is '.*a\.png'; .* is saved as \.jpg"):
+        picture.save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"nowhere.*cannot be written: there is no such"):
+        picture.save(tmp_path / "nowhere" / "a.jpg")
+
+
 def test_titles_are_written_whole() -> None:
     narrow = [flat(RED, 40, 40)]
     bare = compare(narrow)
