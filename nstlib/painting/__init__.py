@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from nstlib import images
+from nstlib.painting.art_nouveau import art_nouveau
 from nstlib.painting.cubism import cubism
 from nstlib.painting.engraving import engraving
 from nstlib.painting.gilded import gilded
@@ -36,6 +37,7 @@ __all__ = [
     "PAINTERS",
     "PALETTES",
     "STYLES",
+    "art_nouveau",
     "cubism",
     "engraving",
     "gilded",
@@ -60,6 +62,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "vortex-dawn": {"name": "vortex", "seed": 2, "palette": "dawn"},
     "woodblock": {"name": "woodblock", "seed": 2, "palette": "prussian"},
     "stained_glass": {"name": "stained_glass", "seed": 2, "palette": "cathedral"},
+    "art_nouveau": {"name": "art_nouveau", "seed": 1, "palette": "salon"},
+    "art_nouveau-firebird": {"name": "art_nouveau", "seed": 14, "palette": "gold"},
     "marbling": {"name": "marbling", "seed": 1, "palette": "carnival"},
     "marbling-indigo": {"name": "marbling", "seed": 11, "palette": "prussian"},
     "mosaic": {"name": "mosaic", "seed": 1, "palette": "lagoon"},

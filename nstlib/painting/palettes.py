@@ -190,6 +190,19 @@ PALETTES: dict[str, tuple[str, ...]] = {
         "#fbcf33",
         "#f7ebd0",
     ),
+    # A salon in 1900: walnut, sea-green silk, wine, sage, ochre, old rose, ivory.
+    "salon": (
+        "#22150f",
+        "#123c46",
+        "#7a2c33",
+        "#2f7f80",
+        "#b5652b",
+        "#7f9a6a",
+        "#d98f7c",
+        "#e3b04b",
+        "#b9cfa8",
+        "#f7ead0",
+    ),
 }
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
