@@ -27,6 +27,7 @@ from nstlib.painting.gilded import gilded
 from nstlib.painting.glass import stained_glass
 from nstlib.painting.marbling import marbling
 from nstlib.painting.mosaic import mosaic
+from nstlib.painting.neoplastic import neoplastic
 from nstlib.painting.palettes import PALETTES
 from nstlib.painting.pointillism import pointillism
 from nstlib.painting.registry import PAINTERS, Colors, parameters_of
@@ -43,6 +44,7 @@ __all__ = [
     "gilded",
     "marbling",
     "mosaic",
+    "neoplastic",
     "paint",
     "painters",
     "parameter_sheet",
@@ -67,6 +69,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "marbling": {"name": "marbling", "seed": 1, "palette": "carnival"},
     "marbling-indigo": {"name": "marbling", "seed": 11, "palette": "prussian"},
     "mosaic": {"name": "mosaic", "seed": 1, "palette": "lagoon"},
+    "neoplastic": {"name": "neoplastic", "seed": 13, "palette": "primary"},
+    "neoplastic-diagonal": {"name": "neoplastic", "seed": 15, "palette": "lagoon"},
     "pointillism": {"name": "pointillism", "seed": 0, "palette": "riverside"},
     "cubism": {"name": "cubism", "seed": 0, "palette": "cafe"},
     "cubism-fauve": {"name": "cubism", "seed": 2, "palette": "fauve"},

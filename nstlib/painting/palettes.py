@@ -203,6 +203,29 @@ PALETTES: dict[str, tuple[str, ...]] = {
         "#b9cfa8",
         "#f7ead0",
     ),
+    # A studio of right angles: lamp black, cobalt, cadmium red, chrome yellow, three greys, white.
+    "primary": (
+        "#15130f",
+        "#1b3f9a",
+        "#cf2a1c",
+        "#55585c",
+        "#8f9499",
+        "#f4c21c",
+        "#c6cbcb",
+        "#f4efe0",
+    ),
+    # Ink in five dilutions on warm rice paper, a breath of indigo, and the master's seal.
+    "sumi": (
+        "#14120f",
+        "#33302c",
+        "#3f5563",
+        "#b8321f",
+        "#6e6f6a",
+        "#8ea0a3",
+        "#bfb394",
+        "#dccb9f",
+        "#f3e7c8",
+    ),
 }
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
