@@ -66,7 +66,7 @@ def art_nouveau(
     *,
     bands: Annotated[float, Range(0.5, 2, "how many bands the air is drawn in")] = 1.0,
     whirls: Annotated[int, Range(0, 6, "eyes that the bands wind around")] = 4,
-    plumes: Annotated[int, Range(0, 60, "feathers of the bird's train")] = 34,
+    plumes: Annotated[int, Range(6, 60, "feathers of the bird's train")] = 34,
     flowers: Annotated[int, Range(0, 9, "irises that grow from below")] = 5,
 ) -> Tensor:
     """Print a poster: a peacock or firebird before a halo, irises, and bands that wind about them.
@@ -116,7 +116,7 @@ def _air(
     wave = 0.020 * Noise.make(rng, 3).grid(size)
     z = (x - halo.x + wave) + 1j * (y - halo.y - wave)
     turn = np.complex64(np.exp(1j * (np.pi / 2 - halo.side * rng.uniform(0.3, 0.7))))
-    scale = np.float32(15 * bands)
+    scale = np.float32(20 * bands)
     potential = scale * (z / turn + halo.radius**2 * turn / z)
     slope = scale * (1 / turn - halo.radius**2 * turn / z**2)
     eyes = []
@@ -232,6 +232,7 @@ def _curve(points: Array, count: int = 120) -> Array:
     return np.asarray(CubicSpline(at, points)(np.linspace(0, at[-1], count)), dtype=np.float32)
 
 
+EYE = 0.028  # how far from a feather's tip its eye is
 ROWS = (1.0, 0.82, 0.64, 0.48)  # how far each row of feathers reaches, the longest first
 
 
@@ -272,17 +273,16 @@ def _wheel(rng: np.random.Generator, halo: Halo, plumes: int) -> list[Array]:
 
 def _plumage(picture: Array, tints: Tints, paths: list[Array], broad: float = 1.0) -> Array:
     """Draw feathers along the paths, the later over the earlier."""
-    if not paths:
-        return picture
     x, y = (np.stack([path[:, axis] for path in paths]) for axis in (0, 1))
     s = np.linspace(0, 1, x.shape[1], dtype=np.float32)
+    lengths = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(1)
+    left = (1 - s) * lengths[:, None] / broad  # to the tip, which is as round on short feathers
+    width = 0.015 + 0.016 * s + 0.020 * np.exp(-(((left - EYE) / 0.030) ** 2))
+    width = broad * width * np.sqrt(np.clip(1 - (1 - left / EYE).clip(0) ** 2, 0.003, 1))
     # Outline and body together, so that each feather covers the one below with both.
-    shape = 0.015 + 0.016 * s + 0.028 * np.exp(-(((s - 0.90) / 0.10) ** 2))
-    shape *= np.sqrt(np.clip(1 - ((s - 0.86) / 0.14).clip(0) ** 2, 0.003, 1))
-    shape *= broad
-    width = np.broadcast_to(shape, x.shape).astype(np.float32)
-    found = sweep(len(picture), x, y, width)
-    rim = 1 - 0.0045 / np.interp(found.u, s, shape.clip(0.006))
+    found = sweep(len(picture), x, y, width.astype(np.float32))
+    place = np.rint(found.u * (len(s) - 1)).astype(np.int64)
+    rim = 1 - 0.0045 / width[found.stroke, place].clip(0.006)
     v = np.abs(found.v)
     barbs = np.mod(34 * found.u + 2.2 * v, 1.0)
     tone = np.array([0.34, 0.52, 0.68])[found.stroke % 3] - 0.16 * (1 - found.u) + 0.10 * (1 - v)
@@ -292,14 +292,14 @@ def _plumage(picture: Array, tints: Tints, paths: list[Array], broad: float = 1.
     color = over(color, smoothstep(-0.06, 0.06, v - rim), tints.all.ink)
     picture[found.covered] = color
     block = Block(len(picture), picture)
-    for path in paths:
-        _feather_eye(block, tints, path, broad)
+    for path, length in zip(paths, lengths, strict=True):
+        _feather_eye(block, tints, path[: -int(EYE * broad / length * len(s))], broad)
     return block.pixels()
 
 
 def _feather_eye(block: Block, tints: Tints, path: Array, broad: float) -> None:
-    """Draw the eye at a feather's end: drops within drops, along the feather."""
-    ahead = path[-1] - path[-9]
+    """Draw an eye where a path ends: drops within drops, along the feather."""
+    ahead = path[-1] - path[-3]
     ahead = ahead / (np.hypot(*ahead) + 1e-9)
     across = np.array([-ahead[1], ahead[0]])
     t = np.linspace(0, 2 * np.pi, 32, endpoint=False)
@@ -313,7 +313,7 @@ def _feather_eye(block: Block, tints: Tints, path: Array, broad: float) -> None:
         (0.0040, colors.paper),
     ):
         drop = np.outer(1.25 * np.cos(t), ahead) + np.outer(0.85 * np.sin(t), across)
-        block.fill(path[-11] + broad * length * drop, color)
+        block.fill(path[-1] + broad * length * drop, color)
 
 
 def _bird(picture: Array, tints: Tints, halo: Halo) -> Array:
@@ -484,17 +484,15 @@ def _frame(picture: Array, tints: Tints) -> Array:
     dx, dy = np.abs(x - 0.5) - 0.40, np.abs(y - 0.5) - 0.40
     # Distance inwards from a square with round corners.
     inside = 0.06 - np.hypot(dx.clip(0), dy.clip(0)) - np.minimum(np.maximum(dx, dy), 0)
-    colors, bird, air = tints.all, tints.bird, tints.air
+    ink, bird, air = tints.all.ink, tints.bird, tints.air
     edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    for depth, color in ((0.0, colors.ink), (-0.004, air.nearest(0.9)), (-0.012, colors.ink)):
-        picture = over(picture, smoothstep(depth + 0.0008, depth - 0.0008, inside), color)
-    picture = over(picture, smoothstep(-0.0132, -0.0148, inside), bird.nearest(0.3))
+    lines = ((0.0, ink), (-0.004, air.nearest(0.9)), (-0.012, ink), (-0.014, bird.nearest(0.3)))
+    picture = _inlay(picture, inside, 0.0008, lines)
     # Drops along each side, one in each of its 40 cells.
     along = np.where(np.abs(x - 0.5) > np.abs(y - 0.5), y, x)
     drop = np.hypot((np.mod(along * 40, 1.0) - 0.5) / 40, 0.6 * (edge - 0.013))
-    outside = inside < -0.016
-    picture = over(picture, outside * smoothstep(0.0062, 0.0050, drop), air.nearest(0.75))
-    return over(picture, outside * smoothstep(0.0030, 0.0020, drop), colors.ink)
+    drop = np.where(inside < -0.016, drop, 1.0)
+    return _inlay(picture, drop, 0.0006, ((0.0056, air.nearest(0.75)), (0.0025, ink)))
 
 
 def _stone(rng: np.random.Generator, picture: Array) -> Array:
