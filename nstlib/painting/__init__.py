@@ -25,6 +25,7 @@ from nstlib.painting.cubism import cubism
 from nstlib.painting.engraving import engraving
 from nstlib.painting.gilded import gilded
 from nstlib.painting.glass import stained_glass
+from nstlib.painting.halftone import halftone
 from nstlib.painting.marbling import marbling
 from nstlib.painting.mosaic import mosaic
 from nstlib.painting.neoplastic import neoplastic
@@ -42,6 +43,7 @@ __all__ = [
     "cubism",
     "engraving",
     "gilded",
+    "halftone",
     "marbling",
     "mosaic",
     "neoplastic",
@@ -76,6 +78,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "cubism-fauve": {"name": "cubism", "seed": 2, "palette": "fauve"},
     "engraving": {"name": "engraving", "seed": 0, "palette": "folio"},
     "gilded": {"name": "gilded", "seed": 0, "palette": "gold"},
+    "halftone": {"name": "halftone", "seed": 4, "palette": "comic"},
+    "halftone-surf": {"name": "halftone", "seed": 1, "palette": "carnival"},
 }
 STYLE_SIZE = 512
 JPEG_QUALITY = 88  # keeps the edges of strokes, and every file under 200 KB
