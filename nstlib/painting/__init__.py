@@ -26,6 +26,7 @@ from nstlib.painting.engraving import engraving
 from nstlib.painting.gilded import gilded
 from nstlib.painting.glass import stained_glass
 from nstlib.painting.halftone import halftone
+from nstlib.painting.ink_wash import ink_wash
 from nstlib.painting.marbling import marbling
 from nstlib.painting.mosaic import mosaic
 from nstlib.painting.neoplastic import neoplastic
@@ -44,6 +45,7 @@ __all__ = [
     "engraving",
     "gilded",
     "halftone",
+    "ink_wash",
     "marbling",
     "mosaic",
     "neoplastic",
@@ -65,19 +67,27 @@ STYLES: dict[str, dict[str, Any]] = {
     "vortex": {"name": "vortex", "seed": 1, "palette": "night"},
     "vortex-dawn": {"name": "vortex", "seed": 2, "palette": "dawn"},
     "woodblock": {"name": "woodblock", "seed": 2, "palette": "prussian"},
+    "woodblock-dawn": {"name": "woodblock", "seed": 5, "palette": "dawn"},
     "stained_glass": {"name": "stained_glass", "seed": 2, "palette": "cathedral"},
+    "stained_glass-night": {"name": "stained_glass", "seed": 3, "palette": "night"},
     "art_nouveau": {"name": "art_nouveau", "seed": 1, "palette": "salon"},
     "art_nouveau-firebird": {"name": "art_nouveau", "seed": 14, "palette": "gold"},
     "marbling": {"name": "marbling", "seed": 1, "palette": "carnival"},
     "marbling-indigo": {"name": "marbling", "seed": 11, "palette": "prussian"},
     "mosaic": {"name": "mosaic", "seed": 1, "palette": "lagoon"},
+    "mosaic-cathedral": {"name": "mosaic", "seed": 6, "palette": "cathedral"},
+    "ink_wash": {"name": "ink_wash", "seed": 0, "palette": "sumi"},
+    "ink_wash-dusk": {"name": "ink_wash", "seed": 6, "palette": "dawn"},
     "neoplastic": {"name": "neoplastic", "seed": 13, "palette": "primary"},
     "neoplastic-diagonal": {"name": "neoplastic", "seed": 15, "palette": "lagoon"},
     "pointillism": {"name": "pointillism", "seed": 0, "palette": "riverside"},
+    "pointillism-pond": {"name": "pointillism", "seed": 3, "palette": "pond"},
     "cubism": {"name": "cubism", "seed": 0, "palette": "cafe"},
     "cubism-fauve": {"name": "cubism", "seed": 2, "palette": "fauve"},
     "engraving": {"name": "engraving", "seed": 0, "palette": "folio"},
+    "engraving-dawn": {"name": "engraving", "seed": 6, "palette": "dawn"},
     "gilded": {"name": "gilded", "seed": 0, "palette": "gold"},
+    "gilded-rose": {"name": "gilded", "seed": 5, "palette": "pond"},
     "halftone": {"name": "halftone", "seed": 4, "palette": "comic"},
     "halftone-surf": {"name": "halftone", "seed": 1, "palette": "carnival"},
 }
