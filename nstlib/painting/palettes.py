@@ -222,9 +222,9 @@ PALETTES: dict[str, tuple[str, ...]] = {
         "#b8321f",
         "#6e6f6a",
         "#8ea0a3",
-        "#bfb394",
-        "#dccb9f",
-        "#f3e7c8",
+        "#c2ad80",
+        "#e2c88f",
+        "#f5e5bc",
     ),
 }
 
