@@ -26,6 +26,7 @@ from nstlib.painting.engraving import engraving
 from nstlib.painting.gilded import gilded
 from nstlib.painting.glass import stained_glass
 from nstlib.painting.halftone import halftone
+from nstlib.painting.impasto import impasto
 from nstlib.painting.ink_wash import ink_wash
 from nstlib.painting.marbling import marbling
 from nstlib.painting.mosaic import mosaic
@@ -45,6 +46,7 @@ __all__ = [
     "engraving",
     "gilded",
     "halftone",
+    "impasto",
     "ink_wash",
     "marbling",
     "mosaic",
@@ -90,6 +92,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "gilded-rose": {"name": "gilded", "seed": 5, "palette": "pond"},
     "halftone": {"name": "halftone", "seed": 4, "palette": "comic"},
     "halftone-surf": {"name": "halftone", "seed": 1, "palette": "carnival"},
+    "impasto": {"name": "impasto", "seed": 8, "palette": "neon"},
+    "impasto-harbour": {"name": "impasto", "seed": 6, "palette": "lagoon"},
 }
 STYLE_SIZE = 512
 JPEG_QUALITY = 88  # keeps the edges of strokes, and every file under 200 KB

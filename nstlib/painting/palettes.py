@@ -226,6 +226,20 @@ PALETTES: dict[str, tuple[str, ...]] = {
         "#e2c88f",
         "#f5e5bc",
     ),
+    # Rain on a boulevard at night: ink, ultramarine, violet, teal, scarlet, amber, lamplight.
+    "neon": (
+        "#0b0d1e",
+        "#1a2160",
+        "#45227c",
+        "#b3203f",
+        "#14639c",
+        "#e2521f",
+        "#2fa3b4",
+        "#f79a1e",
+        "#a9d8d6",
+        "#ffd65a",
+        "#fff3cf",
+    ),
 }
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
