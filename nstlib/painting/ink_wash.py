@@ -186,6 +186,9 @@ def _washes(
     wash = np.exp(-below / reach.clip(0.02)) * (1.0 + 0.16 * runs + 0.10 * grain)
     wet_edge = np.exp(-below / 0.004)
     dark = (0.42 + 0.56 * near) * (0.92 * wash + 0.20 * wet_edge)
+    # Mist gathers behind the tree, whose ink would drown in the hills' otherwise.
+    veil = smoothstep(0.34, 0.0, np.abs(x - 0.5 - 0.30 * side)) * (ridge < len(crests) - 1)
+    dark *= 1.0 - 0.42 * veil
     sky = 0.30 * smoothstep(0.45, 0.0, y) + 0.08 * cloud.clip(-1.5, 1.5) * smoothstep(0.7, 0.1, y)
     depth = np.where(ridge < 0, sky * (1 + 0.12 * grain), dark).clip(0, 0.97)
 
@@ -292,7 +295,7 @@ def _limb(rng: np.random.Generator, start: Array, end: Array, kink: float) -> Ar
 
 def _pine(rng: np.random.Generator, sheet: Sheet, side: float, foliage: float) -> None:
     """Grow a crooked old pine that leans over the water, its needles in flat tiers of fans."""
-    root = np.array([0.5 + side * rng.uniform(0.30, 0.40), 0.90])
+    root = np.array([0.5 + side * rng.uniform(0.30, 0.40), 1.04])
     top = np.array([0.5 + side * rng.uniform(0.12, 0.34), rng.uniform(0.16, 0.28)])
     trunk = _limb(rng, root, top, 0.040)
     limbs, widths, twigs = [trunk], [np.linspace(0.046, 0.010, 10)], []
@@ -311,9 +314,11 @@ def _pine(rng: np.random.Generator, sheet: Sheet, side: float, foliage: float) -
     sheet.stroke(
         rng, (wood[..., 0], wood[..., 1]), width, 0.0, strength=1.0, dryness=0.34, taper=0.1
     )
-    bark = np.repeat(trunk, 8, 0) + rng.normal(0, 0.008, (80, 2))
-    scales = _curved(bark[:, 0], bark[:, 1], rng.uniform(0, 6.28, 80), 0.013, 2.2)
-    sheet.stroke(rng, scales, 0.0025, 0.75, strength=0.5)
+    place = rng.uniform(0, 9, 260)  # scales of bark, pale on the dark trunk
+    bark_x, bark_y = (np.interp(place, np.arange(10), part) for part in trunk.T)
+    bark_x = bark_x + rng.normal(0, 0.009, 260) * (1 - place / 12)
+    scales = _curved(bark_x, bark_y, rng.uniform(0, 6.28, 260), 0.010, 2.2)
+    sheet.stroke(rng, scales, 0.0018, 0.7, strength=0.4)
 
     fans = np.array(twigs)
     haze = _curved(fans[:, 0] - 0.022, fans[:, 1] - 0.006, 0.0, 0.044, 0.0)
