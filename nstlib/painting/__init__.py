@@ -81,7 +81,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "ink_wash": {"name": "ink_wash", "seed": 5, "palette": "sumi"},
     "ink_wash-dusk": {"name": "ink_wash", "seed": 9, "palette": "dawn"},
     "neoplastic": {"name": "neoplastic", "seed": 13, "palette": "primary"},
-    "neoplastic-diagonal": {"name": "neoplastic", "seed": 15, "palette": "lagoon"},
+    "neoplastic-diagonal": {"name": "neoplastic", "seed": 36, "palette": "lagoon"},
     "pointillism": {"name": "pointillism", "seed": 0, "palette": "riverside"},
     "pointillism-pond": {"name": "pointillism", "seed": 3, "palette": "pond"},
     "cubism": {"name": "cubism", "seed": 0, "palette": "cafe"},
