@@ -238,9 +238,6 @@ def _add_distill(commands: Any) -> None:
     command.add_argument(
         "--checkpoint", type=Path, required=True, help="a .pt file; gone on from where it exists"
     )
-    command.add_argument(
-        "--start", type=Path, help="a .safetensors file to take over what fits from, at the start"
-    )
     command.add_argument("--device", default="auto")
     _add_fields(command, Recipe)
     command.set_defaults(run=_run_distill)
@@ -257,19 +254,11 @@ def _run_distill(options: argparse.Namespace) -> None:
     )
     for line in crops.skipped + held_out.skipped:
         print(f"left out: {line}", file=sys.stderr)
-    start = load_encoder("slim", weights=options.start) if options.start else None
     options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     print(f"training on {len(crops)} pictures, judged on {len(held_out)}")
-    run = distill(
-        load_encoder("vgg19"),
-        crops,
-        held_out,
-        options.checkpoint,
-        recipe,
-        start=start,
-        device=options.device,
-    )
-    for progress in run:
+    for progress in distill(
+        load_encoder("vgg19"), crops, held_out, options.checkpoint, recipe, device=options.device
+    ):
         print(json.dumps(dataclasses.asdict(progress)), flush=True)
 
 
@@ -416,11 +405,20 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r}: write 0.3,0.7") from error
 
 
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """Read ``32,64``."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write 32,64") from error
+
+
 _PLAIN: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str}
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "content_taps": _taps,
     "style_taps": _taps,
     "weights": _numbers,
+    "widths": _whole_numbers,
 }
 
 if __name__ == "__main__":

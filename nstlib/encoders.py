@@ -29,9 +29,12 @@ from nstlib.errors import WeightsError
 Pooling = Literal["max", "avg"]
 Padding = Literal["zeros", "reflect", "replicate"]
 
-VGG19_WIDTHS = (64, 128, 256, 512, 512)
-SLIM_WIDTHS = (32, 64, 128)  # half of VGG-19's first three blocks
 DEPTHS = (2, 2, 4, 4, 4)  # convolutions in each block of a VGG-19
+# Channels of each convolution.
+VGG19_WIDTHS = (64,) * 2 + (128,) * 2 + (256,) * 4 + (512,) * 8
+# Half of VGG-19's and less, but for relu3_1 and relu3_4: a style is read there, and 128 channels
+# after a ReLU cannot stand for VGG-19's 256, though all that is needed to compute them is there.
+SLIM_WIDTHS = (32, 32, 64, 64, 256, 96, 96, 256)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -51,8 +54,7 @@ class Encoder(nn.Module):
     and no map is altered after it was handed out: the ReLUs are not in place.
 
     Args:
-        widths: channels of each block.
-        depths: convolutions of each block.
+        widths: channels of each convolution, conv1_1 first; as many as there are, the encoder has.
         pooling: what halves the maps between blocks; Gatys et al. found ``"avg"`` smoother.
         padding: how the first convolution pads the picture; ``"replicate"`` avoids the dark frame
             that zeros suggest to the network. The others pad with zeros, as they were trained.
@@ -62,7 +64,7 @@ class Encoder(nn.Module):
         >>> encoder = random_encoder("slim")
         >>> maps = encoder(torch.zeros(1, 3, 64, 48), taps=("relu1_1", "conv3_1"))
         >>> {tap: tuple(features.shape) for tap, features in maps.items()}
-        {'relu1_1': (1, 32, 64, 48), 'conv3_1': (1, 128, 16, 12)}
+        {'relu1_1': (1, 32, 64, 48), 'conv3_1': (1, 256, 16, 12)}
 
     Reference:
         Simonyan & Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition,
@@ -75,7 +77,6 @@ class Encoder(nn.Module):
     def __init__(
         self,
         widths: Sequence[int],
-        depths: Sequence[int] = DEPTHS,
         *,
         pooling: Pooling = "max",
         padding: Padding = "zeros",
@@ -88,11 +89,12 @@ class Encoder(nn.Module):
         if padding not in ("zeros", "reflect", "replicate"):
             raise ValueError(f"padding is {padding!r}; it takes 'zeros', 'reflect' or 'replicate'")
         self.name, self.weights, self.pooling, self.padding = name, weights, pooling, padding
-        self.widths, self.depths = tuple(widths), tuple(depths[: len(widths)])
+        if not 1 <= len(widths) <= sum(DEPTHS):
+            raise ValueError(f"widths has {len(widths)} values; it takes 1 to {sum(DEPTHS)}")
+        self.widths = tuple(widths)
         self.convs = nn.ModuleDict()
         channels = 3
-        for layer, block in conv_names(self.depths):
-            width = self.widths[block - 1]
+        for (layer, _), width in zip(conv_names(), self.widths, strict=False):
             mode = padding if layer == "conv1_1" else "zeros"
             self.convs[layer] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=mode)
             channels = width
@@ -111,7 +113,7 @@ class Encoder(nn.Module):
     @property
     def channels(self) -> dict[str, int]:
         """The number of channels of each tap."""
-        return {tap: self.widths[_block(tap) - 1] for tap in self.taps}
+        return {tap: self.widths[i // 2] for i, tap in enumerate(self.taps)}
 
     @property
     def strides(self) -> dict[str, int]:
@@ -194,17 +196,17 @@ def check_taps(encoder: Encoder, taps: Sequence[str], argument: str = "taps") ->
         Traceback (most recent call last):
         ...
         ValueError: taps asks for relu4_1, which encoder 'slim' (random weights) lacks; it has \
-conv1_1 … relu3_4 (conv1_1–conv1_2, conv2_1–conv2_2, conv3_1–conv3_4, and a relu after each)
+conv1_1 … relu3_4 (conv1_1, conv1_2, conv2_1, conv2_2, conv3_1, conv3_2, conv3_3, conv3_4, and a \
+relu after each)
     """
     if isinstance(taps, str):
         raise TypeError(f"{argument} is the string {taps!r}; it must be a sequence of names")
     missing = [tap for tap in taps if tap not in encoder.taps]
     if missing:
-        blocks = ", ".join(f"conv{b}_1–conv{b}_{n}" for b, n in enumerate(encoder.depths, start=1))
         raise ValueError(
             f"{argument} asks for {', '.join(map(str, missing))}, which encoder {encoder.name!r} "
             f"({encoder.weights} weights) lacks; it has {encoder.taps[0]} … {encoder.taps[-1]} "
-            f"({blocks}, and a relu after each)"
+            f"({', '.join(encoder.convs)}, and a relu after each)"
         )
 
 
@@ -248,8 +250,8 @@ def load_encoder(
     """Return the encoder ``name``, frozen, in float32.
 
     Args:
-        name: ``"slim"`` ships with the package: blocks 1 to 3 at half the width of VGG-19, distilled
-            from it. ``"vgg19"`` is the original: its file is looked for in ``NSTLIB_WEIGHTS``, then
+        name: ``"slim"`` ships with the package: blocks 1 to 3 of a narrower VGG, distilled from
+            VGG-19. ``"vgg19"`` is the original: its file is looked for in ``NSTLIB_WEIGHTS``, then
             in torch hub's cache, else downloaded once (548 MB) and checked. A file with the first
             blocks only gives an encoder with fewer taps.
         weights: a file to load instead of those.
@@ -263,7 +265,7 @@ def load_encoder(
     Example:
         >>> encoder = load_encoder("slim")
         >>> encoder.channels["relu3_1"], encoder.strides["relu3_1"], encoder.weights
-        (128, 4, 'distilled from VGG-19')
+        (256, 4, 'distilled from VGG-19')
     """
     path = Path(weights) if weights is not None else None
     if name == "slim":
@@ -331,12 +333,14 @@ def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     state, metadata = _read(path)
     try:
         shape = json.loads(metadata["config"])
-        widths, depths, source = list(shape["widths"]), list(shape["depths"]), str(shape["weights"])
-        if not all(isinstance(count, int) and count > 0 for count in widths + depths):
-            raise ValueError(f"widths are {widths} and depths {depths}")
+        widths, source = list(shape["widths"]), str(shape["weights"])
+        if not all(isinstance(width, int) and width > 0 for width in widths):
+            raise ValueError(f"widths are {widths}")
+        if not 1 <= len(widths) <= len(VGG19_WIDTHS):
+            raise ValueError(f"there are {len(widths)} widths")
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: holds no encoder of ours (no readable 'config')") from error
-    encoder = Encoder(widths, depths, pooling=pooling, padding=padding, name="slim", weights=source)
+    encoder = Encoder(widths, pooling=pooling, padding=padding, name="slim", weights=source)
     return _fill(encoder, state, path)
 
 
@@ -353,11 +357,8 @@ def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
             f"{path}: is no VGG-19: its convolutions are {', '.join(present) or 'none'}, where "
             "conv1_1 and those after it, without a gap, are wanted under torchvision's names"
         )
-    depths = [sum(_block(layer) == block for layer in present) for block in range(1, 6)]
-    depths = [depth for depth in depths if depth]
     encoder = Encoder(
-        VGG19_WIDTHS[: len(depths)],
-        depths,
+        VGG19_WIDTHS[: len(present)],
         pooling=pooling,
         padding=padding,
         name="vgg19",

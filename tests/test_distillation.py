@@ -26,10 +26,12 @@ from nstlib.distillation import (
     Rehearsal,
     Student,
     balanced,
+    cut_down,
     distill,
     prediction_losses,
+    unit_energy,
 )
-from nstlib.encoders import Encoder, load_encoder, random_encoder
+from nstlib.encoders import SLIM_WIDTHS, Encoder, load_encoder, random_encoder
 
 TINY = Recipe(steps=6, batch=3, crop=16, warm_up=2, rehearsed=1, average=0.5)
 
@@ -48,8 +50,13 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Crops:
 
 @pytest.fixture
 def teacher() -> Encoder:
-    """Random, and as small as the student, which is enough to learn from."""
-    return random_encoder("slim", seed=9)
+    """Random, and wider than the student just where VGG-19 is."""
+    wider = Encoder([12 + width if width < 256 else width for width in SLIM_WIDTHS])
+    torch.manual_seed(9)
+    for conv in wider.convs.values():
+        assert isinstance(conv, nn.Conv2d)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return wider
 
 
 Train = Callable[..., list[Progress]]
@@ -94,36 +101,96 @@ def assert_equal_bits(one: Any, other: Any) -> None:
 
 
 def test_a_perfect_student_has_no_error_and_one_that_knows_nothing_has_all_of_it(
-    teacher: Encoder, crops: Crops
+    crops: Crops,
 ) -> None:
-    student = Student(teacher, start=teacher)
-    for tap in TAPS:
-        projection = student.projections[tap]
-        assert isinstance(projection, nn.Conv2d)
-        assert projection.bias is not None
-        nn.init.dirac_(projection.weight)
-        nn.init.zeros_(projection.bias)
-    image = batch(crops)
+    teacher = random_encoder("slim", seed=9)
+    student, image = Student(teacher), batch(crops)
+    student.encoder.load_state_dict(teacher.state_dict())
     for error in prediction_losses(student, teacher, image, torch.float32):
         assert error.item() < 1e-10
-    for tap in TAPS:
-        nn.init.zeros_(student.projections[tap].weight)
+    for parameter in student.parameters():
+        nn.init.zeros_(parameter)
     for error in prediction_losses(student, teacher, image, torch.float32):
         assert error.item() == pytest.approx(1)
+
+
+def test_a_student_as_wide_as_its_teacher_predicts_the_map_itself(teacher: Encoder) -> None:
+    student = Student(teacher)
+    through_a_map = {tap for tap in TAPS if isinstance(student.projections[tap], nn.Conv2d)}
+    assert set(TAPS) - through_a_map == {"relu3_1", "relu3_4"}
+
+
+# ---------------------------------------------------------------------------------- the beginning
+
+
+def noise(seed: int) -> Tensor:
+    """Pictures large enough that their maps have more positions than channels."""
+    return torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_in_units_of_its_energy_the_teacher_is_the_same_network(
+    teacher: Encoder, crops: Crops
+) -> None:
+    image = batch(crops)
+    kept = {name: value.clone() for name, value in teacher.state_dict().items()}
+    before, after = teacher(image, TAPS), unit_energy(teacher, image)(image, TAPS)
+    for tap in TAPS:
+        energy = before[tap].square().mean().sqrt()
+        assert after[tap].square().mean().item() == pytest.approx(1, rel=1e-3)
+        torch.testing.assert_close(after[tap], before[tap] / energy, rtol=1e-4, atol=1e-4)
+    assert_equal_bits(kept, dict(teacher.state_dict()))
+
+
+def test_a_teacher_of_twins_is_cut_down_without_a_loss() -> None:
+    """Each channel of a narrow layer is there twice, in another strength: half of them tell all."""
+    small = random_encoder("slim", seed=3)
+    teacher = Encoder([width * 2 if width < 256 else width for width in SLIM_WIDTHS])
+    seen_twice = False
+    for tap, (layer, conv) in zip(TAPS, teacher.convs.items(), strict=True):
+        weight, bias = small.convs[layer].weight, small.convs[layer].bias
+        if (
+            seen_twice
+        ):  # what reads twins of strengths 1 and 3 takes a half of one, a sixth of three
+            weight = torch.cat([weight / 2, weight / 6], dim=1)
+        seen_twice = small.channels[tap] < 256
+        if seen_twice:
+            weight, bias = torch.cat([weight, 3 * weight]), torch.cat([bias, 3 * bias])
+        conv.weight.copy_(weight)
+        conv.bias.copy_(bias)
+    student, image = Student(teacher), noise(0)
+    worse = prediction_losses(student, teacher, image, torch.float32)
+    cut_down(student, teacher, image)
+    for error, random in zip(
+        prediction_losses(student, teacher, image, torch.float32), worse, strict=True
+    ):
+        assert error.item() < 1e-4
+        assert random.item() > 0.1
+
+
+def test_a_cut_teacher_is_better_than_a_random_student(teacher: Encoder) -> None:
+    student, image = Student(teacher), noise(1)
+    random = prediction_losses(student, teacher, image, torch.float32)
+    cut_down(student, teacher, noise(0))
+    cut = prediction_losses(student, teacher, image, torch.float32)
+    assert cut[0] < 0.2 * random[0]
+    assert cut[1] < 0.2 * random[1]
+
+
+# ---------------------------------------------------------------------------- what the loss means
 
 
 def test_every_layer_counts_alike_whatever_its_scale(teacher: Encoder, crops: Crops) -> None:
     image = batch(crops)
     student = Student(teacher)
     before = prediction_losses(student, teacher, image, torch.float32)
-    with torch.no_grad():  # the teacher's maps from here on, and what predicts them, a hundredfold
+    projection = student.projections["relu2_2"]
+    assert isinstance(projection, nn.Conv2d)
+    with torch.no_grad():  # one of the teacher's maps, and what predicts it, a hundredfold
         teacher.convs["conv2_2"].weight *= 100
         teacher.convs["conv2_2"].bias *= 100
-        for conv in list(teacher.convs.values())[4:]:
-            conv.bias *= 100
-        for tap in TAPS[3:]:
-            student.projections[tap].weight *= 100
-            student.projections[tap].bias *= 100
+        teacher.convs["conv3_1"].weight /= 100
+        for parameter in projection.parameters():
+            parameter *= 100
     after = prediction_losses(student, teacher, image, torch.float32)
     for one, other in zip(before, after, strict=True):
         assert one.item() == pytest.approx(other.item(), rel=1e-4)
@@ -154,8 +221,9 @@ def test_balancing_scales_channels_and_changes_nothing_else(teacher: Encoder, cr
     image = batch(crops)
     before, after = student.encoder(image, TAPS), balanced(student)(image, TAPS)
     for tap in TAPS:
-        weight = student.projections[tap].weight.flatten(1)  # (teacher's, ours)
-        factor = weight.norm(dim=0)[:, None, None]
+        projection, factor = student.projections[tap], torch.ones(1)
+        if isinstance(projection, nn.Conv2d):
+            factor = projection.weight.flatten(1).norm(dim=0)[:, None, None]  # (ours, 1, 1)
         torch.testing.assert_close(after[tap], before[tap] * factor, rtol=1e-4, atol=1e-5)
     assert all(parameter.requires_grad for parameter in student.encoder.parameters())
     assert not any(parameter.requires_grad for parameter in balanced(student).parameters())
@@ -231,7 +299,8 @@ def test_a_run_tells_finite_errors_and_leaves_an_encoder_that_can_be_used(
     with safe_open(tmp_path / "slim.safetensors", framework="pt") as file:
         told = json.loads(file.metadata()["config"])
     assert told["steps_done"] == 6
-    assert {name: told[name] for name in dataclasses.asdict(TINY)} == dataclasses.asdict(TINY)
+    recipe = {item.name: told[item.name] for item in dataclasses.fields(TINY)}
+    assert Recipe(**recipe | {"widths": tuple(recipe["widths"])}) == TINY
 
 
 def test_training_teaches(tmp_path: Path, train: Train) -> None:
@@ -265,19 +334,6 @@ def test_the_recipes_seed_is_the_only_one(tmp_path: Path, train: Train) -> None:
     assert train(tmp_path / "other.pt", dataclasses.replace(TINY, seed=1), until=2) != one
 
 
-def test_a_run_may_start_from_an_encoder_which_stays_as_it_is(
-    tmp_path: Path, train: Train, teacher: Encoder
-) -> None:
-    kept = {name: value.clone() for name, value in teacher.state_dict().items()}
-    slow = dataclasses.replace(TINY, steps=3, warm_up=2, learning_rate=1e-9)
-    train(tmp_path / "slim.pt", slow, start=teacher)
-    assert_equal_bits(kept, dict(teacher.state_dict()))
-    assert not any(parameter.requires_grad for parameter in teacher.parameters())
-    content = torch.load(tmp_path / "slim.pt", weights_only=True)
-    for name, value in kept.items():
-        torch.testing.assert_close(content["student"][f"encoder.{name}"], value, atol=1e-6, rtol=0)
-
-
 def test_without_rehearsal_all_of_a_batch_are_photos(tmp_path: Path, train: Train) -> None:
     plain = dataclasses.replace(TINY, rehearsed=0)
     assert train(tmp_path / "slim.pt", plain)[-1].step == 6
@@ -291,7 +347,7 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path, trai
     train(checkpoint, until=2)
     kept = checkpoint.read_bytes()
     other = dataclasses.replace(TINY, learning_rate=7e-4)
-    with pytest.raises(ValueError, match=r"slim\.pt', of recipe .*0\.002.*; this one .*0\.0007"):
+    with pytest.raises(ValueError, match=r"slim\.pt', of recipe .*0\.0003.*; this one .*0\.0007"):
         train(checkpoint, other)
     assert checkpoint.read_bytes() == kept
 
@@ -349,7 +405,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
 
 
 def test_a_teacher_without_the_taps_is_refused(tmp_path: Path, crops: Crops) -> None:
-    shallow = Encoder((32, 64), (2, 2), name="shallow")
+    shallow = Encoder((32, 32, 64, 64), name="shallow")
     with pytest.raises(ValueError, match="a teacher asks for relu3_1, .* lacks; it has conv1_1 …"):
         list(distill(shallow, crops, crops, tmp_path / "slim.pt", TINY, device="cpu"))
 
@@ -367,10 +423,11 @@ def test_a_checkpoint_that_cannot_be_written_is_known_before_the_first_step(
     [
         ({"steps": 100}, "warm_up is 200; it must be at least 2 and less than steps, 100"),
         ({"warm_up": 1}, "warm_up is 1; it must be at least 2"),
-        ({"rehearsed": 8}, "rehearsed is 8; it must be at least 0 and less than batch, 8"),
+        ({"rehearsed": 6}, "rehearsed is 6; it must be at least 0 and less than batch, 6"),
         ({"rehearsed": -1}, "rehearsed is -1"),
+        ({"widths": (32, 64)}, "widths has 2 values; it takes 8"),
     ],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, int], message: str) -> None:
+def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Recipe(**changes)  # type: ignore[arg-type]
+        Recipe(**changes)

@@ -25,7 +25,14 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from nstlib import WeightsError, config, encoders, sample
-from nstlib.encoders import Encoder, find_vgg19_weights, load_encoder, random_encoder
+from nstlib.encoders import (
+    SLIM_WIDTHS,
+    VGG19_WIDTHS,
+    Encoder,
+    find_vgg19_weights,
+    load_encoder,
+    random_encoder,
+)
 
 State = dict[str, Tensor]
 
@@ -413,7 +420,8 @@ def test_an_unknown_name_is_an_error(make: Callable[[str], Encoder]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("last_index", "depths"), [(0, (1,)), (2, (2,)), (12, (2, 2, 2)), (16, (2, 2, 4))]
+    ("last_index", "widths"),
+    [(0, (64,)), (2, (64, 64)), (12, (64, 64, 128, 128, 256, 256)), (16, VGG19_WIDTHS[:8])],
 )
 def test_a_file_of_the_first_blocks_is_an_encoder_with_fewer_taps(
     features: nn.Sequential,
@@ -421,13 +429,13 @@ def test_a_file_of_the_first_blocks_is_an_encoder_with_fewer_taps(
     image: Tensor,
     tmp_path: Path,
     last_index: int,
-    depths: tuple[int, ...],
+    widths: tuple[int, ...],
 ) -> None:
     path = tmp_path / "vgg19-part.safetensors"
     save_file(first_blocks(as_file(features), last_index), path)
     encoder = load_encoder("vgg19", weights=path)
-    assert encoder.depths == depths
-    assert encoder.taps == ALL_TAPS[: 2 * sum(depths)]
+    assert encoder.widths == widths
+    assert encoder.taps == ALL_TAPS[: 2 * len(widths)]
     deepest = encoder.taps[-1]
     assert torch.equal(encoder(image, [deepest])[deepest], vgg19(image, [deepest])[deepest])
     with pytest.raises(ValueError, match=f"asks for relu5_4.* lacks; it has conv1_1 … {deepest}"):
@@ -689,17 +697,17 @@ def test_slim_ships_small_with_its_recipe_in_the_file(slim_path: Path) -> None:
     assert slim_path.stat().st_size <= 3_000_000
     with safe_open(slim_path, framework="pt") as file:
         shape = json.loads(file.metadata()["config"])
-    assert shape["widths"] == [32, 64, 128]
-    assert shape["depths"] == [2, 2, 4]
+    assert shape["widths"] == list(SLIM_WIDTHS)
     assert {"steps_done", "seed", "crop", "batch", "learning_rate"} <= shape.keys()
     assert all(value.isfinite().all() for value in load_file(slim_path).values())
+    assert load_encoder().dtype == torch.float32, "whatever the file stores"
 
 
 def test_slim_is_the_default_and_has_the_taps_of_three_blocks() -> None:
     slim = load_encoder()
     assert (slim.name, slim.weights) == ("slim", "distilled from VGG-19")
     assert slim.taps == ALL_TAPS[:16]
-    assert slim.channels["relu3_4"] == 128
+    assert (slim.channels["relu2_2"], slim.channels["relu3_4"]) == (64, 256)
 
 
 def test_pooling_padding_and_weights_hold_for_slim_too(slim_path: Path, tmp_path: Path) -> None:
@@ -716,16 +724,15 @@ BAD_CONFIGS: dict[str, dict[str, str] | None] = {
     "no config": {"format": "pt"},
     "not json": {"config": "{"},
     "a list": {"config": "[]"},
-    "no widths": {"config": '{"depths": [2, 2, 4], "weights": "mine"}'},
-    "widths are text": {"config": '{"widths": "abc", "depths": [2], "weights": "mine"}'},
-    "negative width": {"config": '{"widths": [-3], "depths": [2], "weights": "mine"}'},
-    "fractional width": {"config": '{"widths": [3.5], "depths": [2], "weights": "mine"}'},
-    "more widths than depths": {"config": '{"widths": [32, 64], "depths": [2], "weights": "mine"}'},
-    "other widths": {"config": '{"widths": [16, 32, 64], "depths": [2, 2, 4], "weights": "mine"}'},
-    "fewer layers": {"config": '{"widths": [32, 64], "depths": [2, 2], "weights": "mine"}'},
-    "more layers": {
-        "config": '{"widths": [32, 64, 128, 256], "depths": [2, 2, 4, 4], "weights": ""}'
-    },
+    "no widths": {"config": '{"weights": "mine"}'},
+    "widths are text": {"config": '{"widths": "abc", "weights": "mine"}'},
+    "negative width": {"config": '{"widths": [-3], "weights": "mine"}'},
+    "fractional width": {"config": '{"widths": [3.5], "weights": "mine"}'},
+    "no layer": {"config": '{"widths": [], "weights": "mine"}'},
+    "seventeen layers": {"config": json.dumps({"widths": [8] * 17, "weights": "mine"})},
+    "other widths": {"config": json.dumps({"widths": [16, *SLIM_WIDTHS[1:]], "weights": "mine"})},
+    "fewer layers": {"config": json.dumps({"widths": SLIM_WIDTHS[:4], "weights": "mine"})},
+    "more layers": {"config": json.dumps({"widths": [*SLIM_WIDTHS, 256], "weights": "mine"})},
 }
 
 

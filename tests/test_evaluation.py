@@ -72,7 +72,7 @@ def test_a_missing_picture_and_a_shallow_judge_are_named(pictures: Path) -> None
         list(
             evaluation.evaluate_encoder(encoder, encoder, [Pair("nothing.png", "x.png")], pictures)
         )
-    shallow = nstlib.encoders.Encoder((8,), (2,), name="shallow")
+    shallow = nstlib.encoders.Encoder((8, 8), name="shallow")
     with pytest.raises(ValueError, match="judge asks for relu2_1"):
         list(evaluation.evaluate_encoder(encoder, shallow, [Pair("a", "b")], pictures))
 

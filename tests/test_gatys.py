@@ -743,13 +743,17 @@ def test_several_styles_are_mixed_by_their_weights(
         return run(content, styles, encoder, **changes)[-1].image
 
     alone = result(painting)
-    close = {"atol": 1e-3, "rtol": 0.0}
-    torch.testing.assert_close(result([painting]), alone)
-    torch.testing.assert_close(result([painting, painting], weights=[1, 4]), alone, **close)
-    torch.testing.assert_close(result([painting, other], weights=[2, 0]), alone, **close)
+
+    def apart(image: Image) -> float:
+        """On the mean: Adam moves a pixel whose gradient is nearly 0 by its sign, so by rounding."""
+        return float((image - alone).abs().mean())
+
+    assert torch.equal(result([painting]), alone)
+    assert apart(result([painting, painting], weights=[1, 4])) < 1e-4
+    assert apart(result([painting, other], weights=[2, 0])) < 1e-4
     mixed = result([painting, other], weights=[1, 1])
     torch.testing.assert_close(mixed, result([painting, other]))
-    assert (mixed - alone).abs().mean() > 1e-3
+    assert apart(mixed) > 1e-3
 
 
 def test_without_a_style_the_content_is_found_again(encoder: Encoder, content: Image) -> None:
@@ -760,7 +764,7 @@ def test_without_a_style_the_content_is_found_again(encoder: Encoder, content: I
 
 
 def test_without_a_style_its_taps_need_not_exist(content: Image) -> None:
-    shallow = Encoder((32,), (2,), name="shallow")
+    shallow = Encoder((32, 32), name="shallow")
     assert stylize(content, None, shallow, content_taps=["relu1_2"], steps=1).shape == content.shape
 
 
