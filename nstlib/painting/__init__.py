@@ -35,6 +35,7 @@ from nstlib.painting.palettes import PALETTES
 from nstlib.painting.pointillism import pointillism
 from nstlib.painting.registry import PAINTERS, Colors, parameters_of
 from nstlib.painting.vortex import vortex
+from nstlib.painting.weaving import weaving
 from nstlib.painting.woodblock import woodblock
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "random_arguments",
     "stained_glass",
     "vortex",
+    "weaving",
     "woodblock",
     "write_styles",
 ]
@@ -94,6 +96,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "halftone-surf": {"name": "halftone", "seed": 1, "palette": "carnival"},
     "impasto": {"name": "impasto", "seed": 8, "palette": "neon"},
     "impasto-harbour": {"name": "impasto", "seed": 6, "palette": "lagoon"},
+    "weaving": {"name": "weaving", "seed": 2, "palette": "kilim"},
+    "weaving-dazzle": {"name": "weaving", "seed": 13, "palette": "fauve"},
 }
 STYLE_SIZE = 512
 JPEG_QUALITY = 88  # keeps the edges of strokes, and every file under 200 KB

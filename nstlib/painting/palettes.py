@@ -240,6 +240,19 @@ PALETTES: dict[str, tuple[str, ...]] = {
         "#ffd65a",
         "#fff3cf",
     ),
+    # A nomad's dyes: walnut, indigo, madder, olive, rust, turquoise, saffron, camel, wool.
+    "kilim": (
+        "#1c1414",
+        "#1f2f5c",
+        "#8f1f26",
+        "#2c6a72",
+        "#c0432b",
+        "#6f8f5a",
+        "#e0922f",
+        "#8fbfb2",
+        "#e9c98a",
+        "#f4e8cd",
+    ),
 }
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
