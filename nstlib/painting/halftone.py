@@ -27,6 +27,14 @@ from nstlib.painting.registry import Colors, Seed, Size, painter
 # Period in units of 1/512 of the side, angle in degrees, whether it is of lines.
 SCREENS = ((9.5, 18.0, False), (6.6, 45.0, False), (6.2, -30.0, True), (7.6, 62.0, True))
 
+# Along and across a flame, in parts of its reach and width.
+FLAME = np.array(
+    [
+        *([0, -0.8], [0.3, -1.0], [0.62, -0.9], [0.5, -0.6], [0.85, -0.45], [0.7, -0.2]),
+        *([1.0, 0.1], [0.66, 0.35], [0.78, 0.75], [0.3, 1.0], [0, 0.8]),
+    ]
+)
+
 
 @painter
 def halftone(
@@ -249,11 +257,7 @@ def _rocket(page: Page, rng: np.random.Generator) -> None:
     scene, side = page.scene, rng.choice([-1.0, 1.0])
     heading = np.array([side * rng.uniform(0.55, 0.8), -0.75])
     heading /= np.linalg.norm(heading)
-    across = np.array([-heading[1], heading[0]])
     middle = np.array([0.5 + side * 0.10, rng.uniform(0.32, 0.38)])
-
-    def hull(points: npt.ArrayLike) -> Array:  # from (along, across) the rocket
-        return np.asarray(middle + np.array(points) @ np.stack([heading, across]))
 
     _rays(page, rng, middle + 0.25 * heading, 24)
     planet = np.array([0.5 - side * rng.uniform(0.26, 0.32), rng.uniform(0.20, 0.26)])
@@ -267,6 +271,16 @@ def _rocket(page: Page, rng: np.random.Generator) -> None:
     for step in np.linspace(1, 0, 8):  # the trail widens downwards
         foot = middle - (0.36 + 0.50 * step) * heading + 0.05 * rng.standard_normal(2)
         _cloud(page, rng, foot, 0.035 + 0.035 * step, 0.030 + 0.055 * step)
+
+    _hull(page, rng, middle, heading, side)
+
+
+def _hull(page: Page, rng: np.random.Generator, middle: Array, heading: Array, side: float) -> None:
+    """Draw the rocket itself: flames, fins, body, nose and portholes."""
+    scene, across = page.scene, np.array([-heading[1], heading[0]])
+
+    def hull(points: npt.ArrayLike) -> Array:  # from (along, across) the rocket
+        return np.asarray(middle + np.array(points) @ np.stack([heading, across]))
 
     v = (scene.x - middle[0]) * across[0] + (scene.y - middle[1]) * across[1]
     u = (scene.x - middle[0]) * heading[0] + (scene.y - middle[1]) * heading[1]
@@ -294,25 +308,13 @@ def _rocket(page: Page, rng: np.random.Generator) -> None:
     page.shape(
         hull([[-0.12, 0.080], [-0.075, 0.086], [-0.075, -0.086], [-0.12, -0.080]]), 0.009, **red
     )
-    page.shape(
-        hull(np.array([[0.02, 0.012], [0.02, -0.012], [-0.25, -0.01], [-0.25, 0.01]]) - (0.08, 0)),
-        0.009,
-        **red,
-    )  # the fin that faces us
+    facing = [[-0.06, 0.012], [-0.06, -0.012], [-0.33, -0.01], [-0.33, 0.01]]  # the third fin
+    page.shape(hull(facing), 0.009, **red)
     for at in (0.065, 0.0):
         ring = polar(hull([[at, 0.0]])[0], 0.030, np.linspace(0, 2 * np.pi, 40))
         page.shape(
             ring, 0.010, flat=Ink.SKY, dots=Ink.DEEP, tone=0.5 + 8 * side * v, screen=Screen.LINES
         )
-
-
-# Along and across a flame, in parts of its reach and width.
-FLAME = np.array(
-    [
-        *([0, -0.8], [0.3, -1.0], [0.62, -0.9], [0.5, -0.6], [0.85, -0.45], [0.7, -0.2]),
-        *([1.0, 0.1], [0.66, 0.35], [0.78, 0.75], [0.3, 1.0], [0, 0.8]),
-    ]
-)
 
 
 # --------------------------------------------------------------------------------------- the press

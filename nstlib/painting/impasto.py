@@ -28,6 +28,9 @@ from nstlib.painting.palettes import Palette
 from nstlib.painting.registry import Colors, Seed, Size, painter
 from nstlib.painting.scene import Scene
 
+KNIVES = 64  # different edges; a slab is laid with one of them
+NICKS = 22  # places across a knife's edge that drag the paint each in its own way
+
 
 class Touch(NamedTuple):
     """One slab by itself: from where to where, how wide, and its colour."""
@@ -57,10 +60,6 @@ class Night(Scene):
     ) -> None:
         """Remember one slab."""
         self.touches.append(Touch(*start, *stop, width, tone, warmth))
-
-
-KNIVES = 64  # different edges; a slab is laid with one of them
-NICKS = 22  # places across a knife's edge that drag the paint each in its own way
 
 
 @painter
@@ -97,8 +96,8 @@ def impasto(
     # Small slabs go where there is something to see: edges and lights.
     steep = np.hypot(*np.gradient(blur(tone, 0.004)))
     detail = (0.06 + 11.0 * steep + 0.35 * smoothstep(0.55, 0.85, tone)).clip(0, 1)
-    # From broad to fine: how many, length, width, how far a slab's tone strays, how
-    # many lie where there is little to see.
+    # From broad to fine: how many, length, width, how far a slab's tone strays, and what part
+    # of them lies where there is little to see.
     for count, length, width, stray, plain in (
         (1000, 0.140, 0.074, 0.080, 0.6),
         (3600, 0.074, 0.032, 0.085, 0.05),
@@ -150,12 +149,8 @@ def _lay(
     kept = (jump < 0.14) | (rng.random(count) < 0.06 + 0.10 * drag)
     own = stray * rng.standard_normal(count)
     lean = 0.13 * rng.standard_normal(count)  # some warm slabs among the cool, and cool among warm
-    tone, far_tone, warmth, far_warmth = (
-        tone + own,
-        far_tone + own,
-        warmth + lean,
-        far_warmth + lean,
-    )
+    tone, far_tone = tone + own, far_tone + own
+    warmth, far_warmth = warmth + lean, far_warmth + lean
     near = 0.45 * _mix(colors, tone, warmth) + 0.55 * _mix(colors, tone, warmth, nearest=True)
     far = _mix(colors, far_tone + 0.10 * rng.standard_normal(count), far_warmth)
 
@@ -212,7 +207,7 @@ def _press(
 
 
 def _lamp(scene: Night, cx: float, cy: float, radius: float, reach: float) -> None:
-    """Hang a lamp, and let its light spread; it shines in the wet below, if that comes later."""
+    """Hang a lamp, and let its light spread; what is wetted later mirrors it."""
     away = np.hypot(scene.x - cx, scene.y - cy)
     scene.put(away < radius, 0, tone=1.0, warmth=1.0)
     scene["glow"][:] = np.maximum(scene["glow"], 0.7 * np.exp(-away / reach))

@@ -29,7 +29,7 @@ class Ink(IntEnum):
 
 
 class Screen(IntEnum):
-    """What breaks an ink into tones: rows of ``SCREENS``."""
+    """What breaks an ink into tones: the press knows how fine each is, and how it lies."""
 
     COARSE = 0
     FINE = 1
@@ -84,11 +84,11 @@ class Page:
         shade = ndimage.uniform_filter1d(np.clip(shade, -0.4, 1), 15, mode="wrap")
         self.key.dots(places, 0.5 * self.weight * line * (0.75 + 0.75 * shade), INKED)
 
-    def stroke(self, points: Array, line: float, ink: Array = INKED) -> None:
+    def stroke(self, points: Array, line: float) -> None:
         """Ink a line that swells and tapers to its end."""
         places = even(points)
         swell = np.linspace(0.3, 1, len(places)) ** 0.5 * np.linspace(1, 0.05, len(places)) ** 0.7
-        self.key.dots(places, 0.7 * self.weight * line * swell, ink)
+        self.key.dots(places, 0.7 * self.weight * line * swell, INKED)
 
     def _mask(self, polygons: Sequence[Array]) -> Mask:
         size = len(self.scene.x)
@@ -106,17 +106,16 @@ def even(points: Array) -> Array:
     return np.stack([np.interp(at, gone, points[:, axis]) for axis in (0, 1)], 1)
 
 
-def smooth(points: Array, closed: bool = False) -> Array:
+def smooth(points: Array) -> Array:
     """Return a Catmull-Rom curve through the points (N, 2)."""
-    n = len(points)
+    last = len(points) - 1
     part = np.linspace(0, 1, 14, endpoint=False)[:, None]
     pieces = []
-    for i in range(n if closed else n - 1):
-        around = [i - 1, i, i + 1, i + 2]
-        a, b, c, d = points[[k % n for k in around] if closed else np.clip(around, 0, n - 1)]
+    for i in range(last):
+        a, b, c, d = points[np.clip([i - 1, i, i + 1, i + 2], 0, last)]
         curve = 2 * b + (c - a) * part + (2 * a - 5 * b + 4 * c - d) * part**2
         pieces.append(0.5 * (curve + (3 * b - a - 3 * c + d) * part**3))
-    return np.concatenate(pieces if closed else [*pieces, points[-1:]])
+    return np.concatenate([*pieces, points[-1:]])
 
 
 def polar(centre: Array, radius: Array | float, angle: Array) -> Array:
