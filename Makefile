@@ -21,13 +21,14 @@ HEADING = @printf '\n=== %s ===\n'
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab demo test render bench soak clean
+.PHONY: help setup lab demo test render gallery bench soak clean
 
 help:
 	@echo "make lab     open notebook 01 in JupyterLab"
 	@echo "make demo    stylise a photo and print where the picture lies"
 	@echo "make test    lint, types, unit tests, notebooks, browser tests"
 	@echo "make render  execute the notebooks in place"
+	@echo "make gallery paint the styles again, and stylise photos by each; writes data/"
 	@echo "make bench   measure how fast this machine stylises"
 	@echo "make soak    measure what takes too long for CI; writes data/benchmarks/"
 	@echo "make clean   remove .venv and everything that was generated"
@@ -67,6 +68,10 @@ test: $(READY)
 
 render: $(READY)
 	@$(BIN)/python tools/render.py notebooks/*.ipynb
+
+gallery: $(READY)
+	$(BIN)/python -m nstlib.painting
+	$(BIN)/nst gallery --out data/gallery.jpg
 
 bench: $(READY)
 	@$(BIN)/nst bench gatys --profile

@@ -179,6 +179,11 @@ def test_a_palette_blends_between_neighbours() -> None:
     np.testing.assert_array_equal(palette.nearest(0.7), palette.colors[1])
 
 
+def test_the_reddest_colour_is_not_the_lightest_warm_one() -> None:
+    palette = Palette(["#000000", "#c02010", "#ffd080", "#ffffff"])
+    assert (255 * palette.reddest).round().tolist() == [192, 32, 16]
+
+
 def test_a_palette_parts_into_warm_and_cool() -> None:
     palette = Palette(["#000000", "#ff2000", "#00a040", "#0020ff", "#ffffff"])
     warm, cool = palette.part("warm").colors, palette.part("cool").colors
@@ -237,7 +242,7 @@ def test_random_pictures_are_drawn_by_their_seed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"name": "dali"}, ValueError, "name is 'dali'; the painters are cubism, engraving"),
+        ({"name": "dali"}, ValueError, "name is 'dali'; the painters are .*vortex, weaving"),
         ({"palette": "mud"}, ValueError, "palette is 'mud'; there are night, dawn"),
         ({"palette": ["#123456", "#nothex", "#ffffff"]}, ValueError, "'#nothex'.*'#rrggbb'"),
         ({"palette": ["#1234", "#123456", "#ffffff"]}, ValueError, "'#1234'.*'#rrggbb'"),
@@ -309,6 +314,15 @@ def test_write_styles_writes_pictures_with_their_recipes(
     assert [path.name for path in tmp_path.iterdir()] == ["small.jpg"]
     recipe = images.read_recipe(tmp_path / "small.jpg")
     assert (recipe["name"], recipe["seed"], recipe["size"]) == ("mosaic", 4, 64)
+
+
+def test_the_page_of_painters_is_what_the_code_says() -> None:
+    folder = data_dir() / "painters"
+    assert (folder / "README.md").read_text(encoding="utf-8") == painting.painters_page()
+    sheets = {path.stem: images.load_image(path) for path in folder.glob("*.jpg")}
+    assert set(sheets) == set(painting.painters())
+    for name, sheet in sheets.items():  # a row for each parameter
+        assert sheet.shape[2] > 128 * len(painting.parameters_of(name)), name
 
 
 def test_the_card_tells_of_each_style() -> None:

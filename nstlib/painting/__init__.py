@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from nstlib import images
+from nstlib.files import replaced
 from nstlib.painting.art_nouveau import art_nouveau
 from nstlib.painting.cubism import cubism
 from nstlib.painting.engraving import engraving
@@ -54,6 +55,7 @@ __all__ = [
     "neoplastic",
     "paint",
     "painters",
+    "painters_page",
     "parameter_sheet",
     "parameters_of",
     "pointillism",
@@ -63,6 +65,7 @@ __all__ = [
     "vortex",
     "weaving",
     "woodblock",
+    "write_painters_page",
     "write_styles",
 ]
 
@@ -79,7 +82,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "marbling": {"name": "marbling", "seed": 1, "palette": "carnival"},
     "marbling-indigo": {"name": "marbling", "seed": 11, "palette": "prussian"},
     "mosaic": {"name": "mosaic", "seed": 1, "palette": "lagoon"},
-    "mosaic-cathedral": {"name": "mosaic", "seed": 6, "palette": "cathedral"},
+    "mosaic-cathedral": {"name": "mosaic", "seed": 4, "palette": "cathedral"},
     "ink_wash": {"name": "ink_wash", "seed": 5, "palette": "sumi"},
     "ink_wash-dusk": {"name": "ink_wash", "seed": 9, "palette": "dawn"},
     "neoplastic": {"name": "neoplastic", "seed": 13, "palette": "primary"},
@@ -180,7 +183,7 @@ def random(seed: int, size: int = 512) -> Tensor:
     return paint(size=size, **random_arguments(seed))
 
 
-def parameter_sheet(name: str, size: int = 192) -> images.Picture:
+def parameter_sheet(name: str, size: int = 128) -> images.Picture:
     """Show what each parameter of a painter does: its lowest value, its own, its highest.
 
     Example:
@@ -197,6 +200,43 @@ def parameter_sheet(name: str, size: int = 192) -> images.Picture:
         titles += [f"{key} {value:g}" for value in (ends[0], parameter.default, ends[1])]
         said.append(f"{key} {ends[0]:g}, {parameter.default:g} and {ends[1]:g}")
     return images.compare(pictures, titles, columns=3, alt=f"{name}: {'; '.join(said)}")
+
+
+def painters_page() -> str:
+    """Return a Markdown page of all painters: what each paints, and a sheet of its parameters.
+
+    Example:
+        >>> "| `stars` | stars that turn the sky | 0 to 24 | 9 |" in painters_page()
+        True
+    """
+    lines = [
+        "# Painters",
+        "",
+        "Each row of a sheet is one parameter: at its lowest, at the painter's own choice, and at",
+        "its highest; all else is the same. Any painter takes any palette, size and seed.",
+        "`python -m nstlib.painting` writes this page and its pictures.",
+    ]
+    for name in painters():
+        said = (PAINTERS[name].__doc__ or "").splitlines()[0]
+        lines += ["", f"## {name}", "", said, ""]
+        lines += ["| parameter | what it is | range | own |", "| --- | --- | --- | --- |"]
+        for key, parameter in parameters_of(name).items():
+            low, high = parameter.range.low, parameter.range.high
+            own = f"{parameter.default:g}"
+            lines.append(f"| `{key}` | {parameter.range.meaning} | {low:g} to {high:g} | {own} |")
+        lines += ["", f"![What each parameter of {name} does]({name}.jpg)"]
+    return "\n".join(lines) + "\n"
+
+
+def write_painters_page(folder: str | os.PathLike[str]) -> list[Path]:
+    """Write :func:`painters_page` as ``README.md`` into a folder, and its sheets; return the paths."""
+    paths = [Path(folder) / f"{name}.jpg" for name in painters()]
+    for name, path in zip(painters(), paths, strict=True):
+        parameter_sheet(name).save(path)
+    page = Path(folder) / "README.md"
+    with replaced(page) as unfinished:
+        unfinished.write_text(painters_page(), encoding="utf-8")
+    return [*paths, page]
 
 
 def write_styles(folder: str | os.PathLike[str]) -> list[Path]:

@@ -1,10 +1,14 @@
-"""``python -m nstlib.painting [FOLDER]`` paints the styles that ship, into data/styles by default."""
+"""``python -m nstlib.painting [DATA]`` paints what ships: the styles, and the page of painters."""
 
 import sys
+from pathlib import Path
 
 from nstlib.config import data_dir
-from nstlib.painting import write_styles
+from nstlib.painting import write_painters_page, write_styles
 
 if __name__ == "__main__":
-    for written in write_styles(sys.argv[1] if len(sys.argv) > 1 else data_dir() / "styles"):
-        print(written)
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else data_dir()
+    for folder, write in (("styles", write_styles), ("painters", write_painters_page)):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        for written in write(data / folder):
+            print(written)

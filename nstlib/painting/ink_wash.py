@@ -205,13 +205,7 @@ def _washes(
         radius + 0.003, radius - 0.003, np.hypot(x - sun_x, y - sun_y) + 0.002 * grain
     )
     disc *= (ridge < 0) * (0.80 + 0.10 * grain - 0.5 * smoothstep(sun_y, sun_y + radius, y))
-    return Sheet(over(color, disc.clip(0, 1), _reddest(colors)), ridge, cool)
-
-
-def _reddest(colors: Palette) -> Array:
-    """Return the palette's most saturated warm colour: the seal's and the sun's."""
-    redness = colors.colors[:, 0] - colors.colors[:, 1:].mean(1)
-    return np.asarray(colors.colors[int(np.argmax(redness))], dtype=np.float32)
+    return Sheet(over(color, disc.clip(0, 1), colors.reddest), ridge, cool)
 
 
 def _curved(
@@ -403,7 +397,7 @@ def _seal(rng: np.random.Generator, sheet: Sheet, colors: Palette, side: float) 
     cut = rng.random((6, 6)) < 0.45  # characters as the knife leaves them: cells cut away
     row, column = (np.clip((at * 8 - 1).astype(np.int64), 0, 5) for at in (v, u))
     carved = cut[row, column] & (outside < -0.09)
-    sheet.color = over(sheet.color, 0.93 * stamp * (1 - 0.85 * carved), _reddest(colors))
+    sheet.color = over(sheet.color, 0.93 * stamp * (1 - 0.85 * carved), colors.reddest)
 
 
 def _fibres(rng: np.random.Generator, color: Array) -> Array:

@@ -328,6 +328,12 @@ class Palette:
         """The lightest colour, (3,)."""
         return np.asarray(self.colors[-1])
 
+    @property
+    def reddest(self) -> Array:
+        """The colour in which red leads most, (3,): a seal's, or a low sun's."""
+        redness = self.colors[:, 0] - self.colors[:, 1:].mean(axis=1)
+        return np.asarray(self.colors[int(np.argmax(redness))])
+
     def at(self, tone: Array | float) -> Array:
         """Return the colours at tones in [0, 1], blended between neighbours: (..., 3)."""
         position = np.clip(np.asarray(tone, np.float32), 0.0, 1.0) * (len(self.colors) - 1)

@@ -70,7 +70,7 @@ def _backdrop(rng: np.random.Generator, canvas: int, colors: Palette) -> Array:
     side = rng.choice([-1.0, 1.0])  # the sun's; the mountain stands at the other
     sx, sy = 0.5 + side * rng.uniform(0.1, 0.3), rng.uniform(0.16, 0.26)
     radius = rng.uniform(0.07, 0.10)
-    red = _reddest(colors)
+    red = colors.reddest
     fade = 0.35 * smoothstep(sy - radius, sy + 1.2 * radius, y)
     disc = smoothstep(radius + 0.0012, radius - 0.0012, np.hypot(x - sx, y - sy))
     sky = over(sky, disc, over(np.broadcast_to(red, sky.shape), fade, paper))
@@ -113,12 +113,6 @@ def _mountain(
     snow = (y < peak + 0.11 + tongues - 0.35 * np.abs(x - at)) & (inside > 0.004)
     sky = over(sky, snow.astype(np.float32), colors.paper)
     return over(sky, smoothstep(0.0026, 0.0014, np.abs(inside)), colors.ink)
-
-
-def _reddest(colors: Palette) -> Array:
-    """Return the palette's most saturated warm colour: the seal's and the sun's."""
-    redness = colors.colors[:, 0] - colors.colors[:, 1:].mean(1)
-    return np.asarray(colors.colors[int(np.argmax(redness))], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -222,7 +216,7 @@ def _cartouche(block: Block, rng: np.random.Generator, colors: Palette) -> None:
     """Stamp a red seal in a corner, with strokes like characters."""
     corner = np.array([0.045 if rng.random() < 0.5 else 0.895, 0.05])
     box = corner + np.array([[0, 0], [0.06, 0], [0.06, 0.15], [0, 0.15]])
-    block.fill(box, _reddest(colors))
+    block.fill(box, colors.reddest)
     block.line(np.concatenate([box, box[:1]]), 0.003, colors.ink)
     for row in range(4):
         for _ in range(4):
