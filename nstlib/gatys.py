@@ -37,6 +37,7 @@ from nstlib import config, losses
 from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
 from nstlib.images import resize
+from nstlib.memory import reused_memory
 
 Taps = Mapping[str, float] | Sequence[str]
 
@@ -296,7 +297,13 @@ def optimize(
         needed = len(styles) * encoding_memory_needed(found, style_taps, largest)
         _check_memory("style", largest, needed, device)
     # A copy for what is read once; what may be moved is read from the caller's own object.
-    return _climb(content, styles, found, settings, dataclasses.replace(settings), sizes, device)
+    run = _climb(content, styles, found, settings, dataclasses.replace(settings), sizes, device)
+    return _reusing_memory(run) if device.type == "cpu" else run
+
+
+def _reusing_memory(run: Iterator[Step]) -> Iterator[Step]:
+    with reused_memory():
+        yield from run
 
 
 def stylize(

@@ -1,0 +1,67 @@
+"""While a run is under way freed memory is used again, and at its end it goes back to the system."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+import psutil
+import pytest
+import torch
+
+from nstlib import memory
+from nstlib.memory import reused_memory
+
+resource = pytest.importorskip("resource", reason="page faults are counted on Unix only")
+needs_gnu = pytest.mark.skipif(
+    memory._gnu_library() is None, reason="memory is kept with GNU's C library only"
+)
+
+
+def page_faults_of_a_step() -> int:
+    """Allocate, fill and free 160 MB, as a step does, and count the pages that had to be fetched."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        tensor = torch.ones(10_000_000)
+        del tensor
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+
+@needs_gnu
+def test_a_step_fetches_no_page_that_the_one_before_had() -> None:
+    assert page_faults_of_a_step() > 20_000, "40 MB are given back as soon as they are freed"
+    with reused_memory():
+        for _ in range(4):  # until the heap has grown to what a step needs
+            page_faults_of_a_step()
+        assert page_faults_of_a_step() < 1_000
+
+
+@needs_gnu
+def test_memory_goes_back_when_the_last_of_several_runs_ends() -> None:
+    process = psutil.Process(os.getpid())
+    gc.collect()
+    with reused_memory():
+        with reused_memory():
+            before = process.memory_info().rss
+            for _ in range(4):
+                page_faults_of_a_step()
+        assert page_faults_of_a_step() < 1_000, "one run is still under way"
+        assert process.memory_info().rss > before + 30_000_000, "and keeps what it freed"
+    assert process.memory_info().rss < before + 10_000_000
+
+
+def test_an_error_ends_a_run_too() -> None:
+    def fail() -> None:
+        with reused_memory():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert memory._runs == 0
+
+
+def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_gnu_library", lambda: None)
+    with reused_memory():
+        assert torch.ones(3).sum() == 3
+    assert memory._runs == 0
