@@ -382,7 +382,7 @@ def _petal(
     """
     ink, body, heart = colors
     s = np.linspace(0, 1, 40)
-    heading = angle + bend * (s - 0.15) * np.abs(s)
+    heading = angle + bend * (s - 0.15) * s
     steps = np.stack([np.cos(heading), np.sin(heading)], 1) * length / len(s)
     spine = foot + np.cumsum(steps, axis=0)
     normal = np.stack([-np.sin(heading), np.cos(heading)], 1)
@@ -453,8 +453,7 @@ def _iris(
     up = -np.pi / 2 + tilt
     for turn, bend in ((-0.55, 0.9), (0.55, -0.9), (0.0, 0.0)):
         _petal(block, tints[0], at, up + turn, 1.05 * size, 0.62 * size, bend, 0.62)
-    for turn, bend in ((-1.25, -1.9), (1.25, 1.9), (np.pi, 0.0)):
-        long = 0.85 if turn > 3 else 1.15
+    for turn, bend, long in ((-1.25, -1.9, 1.15), (1.25, 1.9, 1.15), (np.pi, 0.0, 0.85)):
         _petal(block, tints[1], at, up + turn, long * size, 0.60 * size, bend, 0.66)
         toward = np.array([np.cos(up + turn), np.sin(up + turn)])
         beard = at + np.outer(np.linspace(0.08, 0.42, 6) * size, toward)

@@ -67,7 +67,10 @@ def halftone(
 
 
 def _rays(page: Page, rng: np.random.Generator, centre: Array, count: int) -> None:
-    """Fill the sky with beams from a centre: dotted ones, whose dots grow outwards, and ruled."""
+    """Fill the sky with beams from a centre: dotted ones, whose dots grow outwards, and ruled.
+
+    An even ``count`` lets them alternate all around.
+    """
     scene = page.scene
     dx, dy = scene.x - centre[0], scene.y - centre[1]
     edges = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) / count * 2 * np.pi - np.pi
@@ -108,7 +111,7 @@ def _cloud(
         tone=0.20 + 0.42 * lit,
         screen=Screen.FINE,
     )
-    for at, r in zip(centres[:-1:2], radii[:-1:2], strict=False):  # curls inside
+    for at, r in zip(centres[:-1:2], radii[:-1:2], strict=True):  # curls inside
         start = rng.uniform(0, 6.28)
         page.stroke(polar(at, 0.62 * r, start + np.linspace(0, 2.6, 12)), 0.006)
 
@@ -325,8 +328,9 @@ def _inks(colors: Palette) -> Array:
     cool, warm = colors.part("cool"), colors.part("warm")
     if len(cool.colors) < 4:  # deep and sky need two colours between ink and paper
         cool = colors
-    redness = colors.colors[:, 0] - colors.colors[:, 1:].mean(1)
-    red = colors.colors[int(np.argmax(redness))] if redness.max() > 0.1 else colors.nearest(0.4)
+    red = colors.reddest
+    if red[0] - red[1:].mean() <= 0.1:  # in a palette without red a middle tone stands in for it
+        red = colors.nearest(0.4)
     return np.stack(
         [colors.paper, colors.ink, cool.nearest(0.34), cool.nearest(0.67), red, warm.nearest(0.8)]
     ).astype(np.float32)
@@ -374,6 +378,7 @@ def _print(
     flat = scene["flat"].astype(np.int64)
     # Worn ink lets the paper through in specks.
     hold = 1 - 0.75 * smoothstep(2.7, 3.1, worn * age**0.5) - 0.05 * age * np.abs(worn)
+    hold = hold.clip(0)  # no more than all of it
     pixels = over(pixels, 0.95 * hold * (flat != Ink.PAPER), inks[flat])
     number = scene["screen"].astype(np.int64)
     dots = np.zeros((size, size), np.float32)

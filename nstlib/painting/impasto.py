@@ -221,7 +221,8 @@ def _night_sky(scene: Night, rng: np.random.Generator, cx: float, cy: float, lig
     haze = np.exp(-1.7 * np.hypot(scene.x - cx, 1.15 * (scene.y - cy)) / light)
     drift = Noise.make(rng, 4, octaves=2).grid(FIELD)
     tone = 0.17 + 0.50 * haze + 0.10 * drift
-    scene.put(scene.y < 2, 0, tone=tone.clip(0.02, 1), warmth=1.25 * haze - 0.35)
+    scene["tone"][:] = tone.clip(0.02, 1)
+    scene["warmth"][:] = 1.25 * haze - 0.35
 
 
 def _mirror(scene: Night, rng: np.random.Generator, base: Array, dim: float) -> None:

@@ -211,14 +211,14 @@ def _washes(
 def _curved(
     x: Array, y: Array, angle: Array | float, length: Array | float, bend: Array | float
 ) -> tuple[Array, Array]:
-    """Return paths (N, 6) that start at the points and turn by ``bend`` on their way."""
+    """Return paths (N, 6) that start at the points (N,) and turn by ``bend`` on their way."""
     heading = np.reshape(angle, (-1, 1)) + np.reshape(bend, (-1, 1)) * np.linspace(0, 1, 5)
     stride = np.reshape(length, (-1, 1)) / 5
-    step_x, step_y = stride * np.cos(heading), stride * np.sin(heading)
-    start_x, start_y = np.reshape(x, (-1, 1)), np.reshape(y, (-1, 1))
-    path_x = start_x + np.concatenate([0 * start_x, step_x.cumsum(1) + 0 * start_x], 1)
-    path_y = start_y + np.concatenate([0 * start_y, step_y.cumsum(1) + 0 * start_y], 1)
-    return path_x, path_y
+
+    def path(start: Array, steps: Array) -> Array:
+        return np.concatenate([start[:, None], start[:, None] + steps.cumsum(1)], 1)
+
+    return path(x, stride * np.cos(heading)), path(y, stride * np.sin(heading))
 
 
 def _rock_strokes(rng: np.random.Generator, sheet: Sheet, crests: Array, brush: float) -> None:

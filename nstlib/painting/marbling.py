@@ -28,6 +28,7 @@ from nstlib.painting.palettes import Palette
 from nstlib.painting.registry import Colors, Seed, Size, painter
 
 CHUNK = 1 << 16  # pixels followed at a time: their coordinates fit in the cache
+SPRAY = 700  # small drops that fly from the brush
 RINGS = 7  # drops let fall on one another for each bloom
 
 
@@ -83,14 +84,14 @@ def marbling(
     return finish(_lift(bath, rng, colors))
 
 
-def _undo_spatter(bath: Bath, rng: np.random.Generator, inks: int, count: int = 700) -> None:
+def _undo_spatter(bath: Bath, rng: np.random.Generator, inks: int) -> None:
     """Undo the fine spray from the brush: small drops in clouds, which push only what is near."""
     size = len(bath.x)
     clouds = rng.random((9, 2))
-    at = clouds[rng.integers(0, 9, count)] + 0.13 * rng.standard_normal((count, 2))
-    radii = 0.0016 + 0.0034 * rng.random(count) ** 3
+    at = clouds[rng.integers(0, len(clouds), SPRAY)] + 0.13 * rng.standard_normal((SPRAY, 2))
+    radii = 0.0016 + 0.0034 * rng.random(SPRAY) ** 3
     # Most of the spray is the palest or the darkest colour, which shows on every other.
-    which = rng.choice([inks - 1, inks - 2, 0], count, p=(0.6, 0.2, 0.2))
+    which = rng.choice([inks - 1, inks - 2, 0], SPRAY, p=(0.6, 0.2, 0.2))
     for (cx, cy), radius, ink in zip(at, radii, which, strict=True):
         reach = 7 * radius
         rows, columns = (
@@ -185,11 +186,11 @@ def _undo_drops(bath: Bath, rng: np.random.Generator, inks: int, count: int) -> 
     # A throw of the brush leaves a few drops of one colour; the next throw has another.
     rounds = count // 3 // inks + 1
     # Clear drops, as pale as the paper, fall in every second round only.
-    throws = np.concatenate([rng.permutation(inks - part % 2) for part in range(rounds)])
+    throws = np.concatenate([rng.permutation(inks - number % 2) for number in range(rounds)])
     radii = radii.astype(np.float32)
     ink = throws[np.arange(count) * len(throws) // count]
     found = np.full(bath.x.size, -1)
-    depth = np.full(bath.x.size, 0.01, np.float32)
+    depth = np.zeros(bath.x.size, np.float32)
     for start in range(0, bath.x.size, CHUNK):
         some = slice(start, start + CHUNK)
         open_ = np.flatnonzero(bath.ink.ravel()[some] < 0) + start

@@ -54,7 +54,7 @@ def neoplastic(
     colors = Palette(palette)
     turn = float(rng.choice([0.0, 0.0, 0.0, np.pi / 4])) + rng.normal(0, 0.004)
     grid = _grid(rng, bars)
-    paints = _Paints.choose(rng, colors, color)
+    paints = Paints.choose(rng, colors, color)
     slabs = _planes(rng, grid, paints) + _bars(rng, grid, paints, rhythm)
 
     canvas = _brushed(rng, slabs, turn, size * SUPERSAMPLE, brushwork)
@@ -134,7 +134,7 @@ def _grid(rng: np.random.Generator, count: int) -> list[Bar]:
 
 
 @dataclass(frozen=True)
-class _Paints:
+class Paints:
     """The paints of one picture: which colours it uses, and how much of each."""
 
     ink: Array
@@ -144,7 +144,7 @@ class _Paints:
     full: float  # share of the planes in full colour
 
     @classmethod
-    def choose(cls, rng: np.random.Generator, colors: Palette, full: float) -> _Paints:
+    def choose(cls, rng: np.random.Generator, colors: Palette, full: float) -> Paints:
         """Sort a palette into black, off-whites and full colours, and draw how they balance."""
         inner = colors.colors[1:-1]
         chroma = inner.max(1) - inner.min(1)
@@ -159,9 +159,11 @@ class _Paints:
         return cls(colors.ink, whites, vivid[::-1], shares / shares.sum(), full)
 
     def white(self, rng: np.random.Generator) -> Array:
+        """Return an off-white or a grey."""
         return np.asarray(self.whites[rng.integers(len(self.whites))])
 
     def hue(self, rng: np.random.Generator) -> Array:
+        """Return a full colour, most often the one that dominates."""
         return np.asarray(self.hues[rng.choice(len(self.hues), p=self.shares)])
 
     def any(self, rng: np.random.Generator) -> Array:
@@ -172,8 +174,8 @@ class _Paints:
         return self.white(rng) if pick < 0.48 else np.asarray(rng.choice(self.hues))
 
 
-def _planes(rng: np.random.Generator, bars: list[Bar], paints: _Paints) -> list[Slab]:
-    """Fill what the bars leave open, and set smaller planes into some of the coloured ones."""
+def _planes(rng: np.random.Generator, bars: list[Bar], paints: Paints) -> list[Slab]:
+    """Fill what the bars leave open, and set smaller planes into some of them."""
     across = sorted({bar.at for bar in bars if bar.upright})
     down = sorted({bar.at for bar in bars if not bar.upright})
     slabs: list[Slab] = []
@@ -200,8 +202,8 @@ def _cut(bars: list[Bar], upright: bool, at: float, place: float) -> bool:
     return any(b.upright == upright and b.at == at and b.start < place < b.end for b in bars)
 
 
-def _nested(rng: np.random.Generator, plane: Slab, paints: _Paints) -> list[Slab]:
-    """Set a plane into a plane, and often a third into that: blocks of houses with their courts."""
+def _nested(rng: np.random.Generator, plane: Slab, paints: Paints) -> list[Slab]:
+    """Set up to three planes into one, each into the last: blocks of houses with their courts."""
     nested: list[Slab] = []
     while rng.random() < 0.42 and len(nested) < 3:
         share = rng.uniform(0.35, 0.62)
@@ -210,7 +212,7 @@ def _nested(rng: np.random.Generator, plane: Slab, paints: _Paints) -> list[Slab
     return nested
 
 
-def _bars(rng: np.random.Generator, bars: list[Bar], paints: _Paints, rhythm: float) -> list[Slab]:
+def _bars(rng: np.random.Generator, bars: list[Bar], paints: Paints, rhythm: float) -> list[Slab]:
     """Paint the bars, black or as lanes of the brightest colour, and let squares dance on them."""
     slabs: list[Slab] = []
     squares: list[Slab] = []

@@ -47,7 +47,7 @@ class Page:
 
     scene: Scene  # flat: the even ink; dots: the screened ink; tone: how much of it; screen
     key: Block
-    weight: float
+    weight: float  # how thick all lines are, as a factor
 
     @classmethod
     def blank(cls, canvas: int, weight: float) -> Page:
@@ -69,6 +69,7 @@ class Page:
         rings = [centre + radius * ring for centre, radius in zip(centres, radii, strict=True)]
         self.scene.put(self._mask(rings), part=0, **plates)
         thick = line * self.weight
+        # The ink stands to the lower right of what lies bare: heavy on the side away from the light.
         self.key.dots(centres + 0.35 * thick, radii + 0.65 * thick, INKED)
         self.key.dots(centres, radii - 0.1 * thick, BARE)
 

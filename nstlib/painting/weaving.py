@@ -25,7 +25,7 @@ from nstlib.painting.palettes import Palette
 from nstlib.painting.registry import Colors, Seed, Size, painter
 from nstlib.painting.scene import Scene
 
-ROWS, WARPS = 130, 82  # of threads in the cloth; a row is half as high as a warp is wide
+ROWS, WARPS = 130, 82  # of threads in the cloth; a row is five eighths as high as a warp is wide
 SPARE = 6  # more of both at each side, since the rows wander
 
 
@@ -281,10 +281,7 @@ def _unlike(rng: np.random.Generator, taken: list[int]) -> list[int]:
     """Return the yarns that are not taken, dark and light by turns, so that neighbours stand out."""
     deep, bright = (
         rng.permutation([yarn for yarn in yarns if yarn not in taken]).tolist()
-        for yarns in (
-            DEEP,
-            BRIGHT,
-        )
+        for yarns in (DEEP, BRIGHT)
     )
     if rng.random() < 0.5:  # a light ground, or a dark one
         deep, bright = bright, deep
@@ -334,5 +331,5 @@ def _dazzler(cloth: Scene, rng: np.random.Generator) -> None:
     rings = int(24 * wide**0.75)
     ring = np.floor(out * rings / 2 + 0.85 * teeth).astype(np.int64)
     sequence = [yarn for _ in range(8) for yarn in _unlike(rng, [])]
-    cloth.put(x < 2, 0, yarn=np.asarray(sequence, np.float32)[ring % len(sequence)])
+    cloth["yarn"][:] = np.asarray(sequence)[ring % len(sequence)]
     _edging(cloth)
