@@ -81,7 +81,8 @@ def gatys_parts(
 ) -> list[Part]:
     """Say where the time of one step goes, for the contenders of :func:`gatys_rows`."""
     contenders = gatys_contenders(size, slim, device)
-    return [part for name, run in contenders.items() for part in profile(name, run, steps)]
+    place = config.pick_device(device)
+    return [part for name, run in contenders.items() for part in profile(name, run, steps, place)]
 
 
 def gatys_contenders(
@@ -184,7 +185,9 @@ def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -
     return rows
 
 
-def profile(name: str, run: Iterator[object], steps: int = 5) -> list[Part]:
+def profile(
+    name: str, run: Iterator[object], steps: int = 5, device: str | torch.device = "cpu"
+) -> list[Part]:
     """Return what ``steps`` steps of a run spend their time on, a mean over them, by ``PARTS``.
 
     Watching costs time too, mostly in Python: the shares say more than the milliseconds.
@@ -197,9 +200,12 @@ def profile(name: str, run: Iterator[object], steps: int = 5) -> list[Part]:
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1")
+    place = torch.device(device)
+    if place.type not in ("cpu", "cuda"):
+        raise ValueError(f"device is {str(place)!r}; a profile is of 'cpu' or 'cuda'")
     for _ in range(2):  # the first steps fill caches and choose algorithms
         next(run)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = place.type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
     started = time.perf_counter()
     with torch.profiler.profile(activities=activities, acc_events=True) as watched:

@@ -317,7 +317,9 @@ def _add_bench(commands: Any) -> None:
     command = commands.add_parser("bench", help="measure speed: ratios in one run, medians")
     subjects = command.add_subparsers(required=True, metavar="WHAT")
     steps = subjects.add_parser("gatys", help="one step, against VGG-19 as a book has it")
-    steps.add_argument("--size", type=int, nargs="+", default=[256], help="sides in pixels (256)")
+    steps.add_argument(
+        "--size", type=int, nargs="+", default=[256], help="sides in pixels %(default)s"
+    )
     steps.add_argument("--repeats", type=int, default=15, help="steps of each (%(default)s)")
     steps.add_argument("--profile", action="store_true", help="also say where the time goes")
     steps.add_argument("--device", default="auto")

@@ -24,12 +24,18 @@ def picture_paths(*folders: str | Path, split: Split = "all") -> list[Path]:
     says which pictures are held out; a file that it does not list belongs to ``"train"``.
 
     Raises:
-        ValueError: no such folder, an unknown split, no picture in any of them, or a manifest that
-            cannot be understood.
+        ValueError: no folder, an unknown split, no picture in any of them, or a manifest that cannot
+            be understood.
     """
     if split not in ("train", "held-out", "all"):
         raise ValueError(f"split is {split!r}; it takes 'train', 'held-out' or 'all'")
-    paths = [path for folder in folders for path in _pictures(Path(folder), split)]
+    if not folders:
+        raise ValueError("folders is empty; it takes at least one folder")
+    # Of all folders first: where one lies within another, both must hold out the same.
+    held_out = {path for folder in folders for path in _held_out(Path(folder))}
+    paths = list(dict.fromkeys(path for folder in folders for path in _pictures(Path(folder))))
+    if split != "all":
+        paths = [path for path in paths if (path.resolve() in held_out) == (split == "held-out")]
     if not paths:
         raise ValueError(
             f"no picture of split {split!r} in {' or '.join(map(repr, map(str, folders)))}"
@@ -37,14 +43,8 @@ def picture_paths(*folders: str | Path, split: Split = "all") -> list[Path]:
     return paths
 
 
-def _pictures(folder: Path, split: Split) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"folder is {str(folder)!r}, which is not a folder")
-    held_out = _held_out(folder)
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
-    if split != "all":
-        paths = [path for path in paths if (path.resolve() in held_out) == (split == "held-out")]
-    return paths
+def _pictures(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
 
 
 class Crops:
@@ -103,6 +103,8 @@ class Crops:
 
 
 def _held_out(folder: Path) -> set[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"folder is {str(folder)!r}, which is not a folder")
     for place in (folder, folder.parent):
         manifest = place / "MANIFEST.csv"
         if manifest.is_file():

@@ -104,6 +104,9 @@ class Student(nn.Module):
         super().__init__()
         self.encoder = Encoder(widths, name="slim").requires_grad_(True)
         channels = {tap: (self.encoder.channels[tap], teacher.channels[tap]) for tap in TAPS}
+        for tap, (ours, theirs) in channels.items():
+            if ours > theirs:
+                raise ValueError(f"widths has {ours} for {tap}; the teacher has {theirs}")
         self.projections = nn.ModuleDict(
             {
                 tap: nn.Identity() if ours == theirs else nn.Conv2d(ours, theirs, 1)
@@ -158,22 +161,23 @@ class Rehearsal:
             _relative_error(losses.gram(maps[tap]), losses.gram(targets[tap])) for tap in STYLE_TAPS
         ]
         (gradient,) = torch.autograd.grad(torch.stack(errors).sum(), image)
-        for slot, slope in zip(slots, gradient.cpu(), strict=True):
-            self._advance(slot, slope)
-        return self.images[slots]
+        return torch.stack(
+            [self._advance(slot, slope) for slot, slope in zip(slots, gradient.cpu(), strict=True)]
+        )
 
-    def _advance(self, slot: int, gradient: Tensor, rate: float = 0.03) -> None:
+    def _advance(self, slot: int, gradient: Tensor, rate: float = 0.03) -> Tensor:
         """Do one step of Adam, written out because each picture has an age of its own."""
         first, second = self.moments[:, slot]
         first.lerp_(gradient, 0.1)
         second.lerp_(gradient.square(), 0.01)
         age = self.ages[slot]
         step = (first / (1 - 0.9**age)) / ((second / (1 - 0.99**age)).sqrt() + 1e-12)
-        self.images[slot].sub_(rate * step).clamp_(0, 1)
+        led = self.images[slot].sub_(rate * step).clamp_(0, 1).clone()
         self.ages[slot] += 1
         if self.ages[slot] > self.life:
             self.images[slot], self.styles[slot] = self.crops.draw(2, self.generator)
             self.moments[:, slot], self.ages[slot] = 0, 1
+        return led
 
 
 def distill(
@@ -201,11 +205,20 @@ def distill(
         FloatingPointError: the loss is no longer a number.
     """
     recipe = recipe or Recipe()
-    if checkpoint.suffix == ".safetensors" or not checkpoint.parent.is_dir():
+    if checkpoint.suffix != ".pt" or checkpoint.is_dir() or not checkpoint.parent.is_dir():
         raise ValueError(
             f"checkpoint is {str(checkpoint)!r}; it must be a .pt file in a folder that exists"
         )
+    if every < 1:
+        raise ValueError(f"every is {every}; it must be at least 1")
+    if crops.crop != recipe.crop:
+        raise ValueError(f"crops are of {crops.crop} px; the recipe's crop is {recipe.crop}")
     check_taps(teacher, TAPS, "a teacher")
+    if (teacher.pooling, teacher.padding) != ("max", "zeros"):
+        raise ValueError(
+            f"teacher has pooling {teacher.pooling!r} and padding {teacher.padding!r}; the student "
+            "learns with 'max' and 'zeros'"
+        )
     place = config.pick_device(device)
     dtype = config.pick_dtype("auto", place)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -221,8 +234,9 @@ def distill(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, recipe.steps, pct_start=recipe.warm_up / recipe.steps
     )
-    rehearsal = Rehearsal(crops, generator)
+    rehearsal = Rehearsal(crops, generator, slots=max(24, recipe.rehearsed))
     state: dict[str, Any] = {
+        "teacher": teacher,  # its units are of the pictures that the run began with
         "student": student,
         "averaged": averaged,
         "optimizer": optimizer,
@@ -251,12 +265,13 @@ def distill(
         errors.append(maps.item())
         if step % every == 0 or step == recipe.steps:
             with torch.no_grad():
-                parts = torch.split(exam, recipe.batch)
+                parts = torch.split(exam, 8)
                 judged = [prediction_losses(averaged, teacher, part, dtype)[0] for part in parts]
-            _save_checkpoint(checkpoint, recipe, state, generator, step)
             trained = averaged.module
             assert isinstance(trained, Student)
+            # The encoder first: a run that stops in between does this step again.
             save_encoder(balanced(trained), checkpoint.with_suffix(".safetensors"), recipe, step)
+            _save_checkpoint(checkpoint, recipe, state, generator, step)
             yield Progress(step, statistics.fmean(errors), float(torch.stack(judged).mean()))
             errors.clear()
 
@@ -294,6 +309,7 @@ def balanced(student: Student) -> Encoder:
         projection = student.projections[tap]
         if isinstance(projection, nn.Conv2d):
             factor = projection.weight.detach().flatten(1).norm(dim=0)
+            factor = factor.clamp_min(1e-3 * float(factor.max()))  # a silent channel has none
         conv.weight.mul_(factor[:, None, None, None] / before.to(factor)[:, None, None])
         conv.bias.mul_(factor)
         before = factor
@@ -306,13 +322,14 @@ def unit_energy(teacher: Encoder, image: Tensor) -> Encoder:
 
     A ReLU passes a positive factor through, so it is the same network in other units. In these,
     VGG-19's maps do not grow a hundredfold from layer to layer, and one learning rate suits all.
+    Layers deeper than ``TAPS`` compute what they did.
     """
     maps = teacher(image, TAPS)
     scaled = copy.deepcopy(teacher)
     before = 1.0
-    for layer, tap in zip(list(scaled.convs), TAPS, strict=False):
-        energy = float(maps[tap].float().square().mean().sqrt())
-        conv = _conv(scaled, layer)
+    for layer in scaled.convs:
+        tap, conv = layer.replace("conv", "relu"), _conv(scaled, layer)
+        energy = float(maps[tap].float().square().mean().sqrt()) if tap in maps else 1.0
         conv.weight.mul_(before / energy)
         conv.bias.div_(energy)  # type: ignore[union-attr]
         before = energy
@@ -326,7 +343,7 @@ def cut_down(student: Student, teacher: Encoder, image: Tensor) -> None:
     Layer by layer: of the teacher's channels those are kept that best tell the others, each reads
     the narrow layer below through the linear map that best restores the teacher's, and such a map is
     fitted to the new layer in turn. ``image`` (N, 3, H, W) is what is looked at. This takes seconds,
-    and is worth ten thousand steps from random weights.
+    and is worth eleven thousand steps from random weights.
     """
     wanted = teacher(image, TAPS)
     below = None
@@ -364,26 +381,30 @@ def _telling_channels(features: Tensor, count: int) -> Tensor:
 
     Each next channel is the one with the most energy that those before it do not explain linearly.
     """
-    flat = features.float().permute(0, 2, 3, 1).flatten(0, 2)  # (N·H·W, C)
-    left = (flat.T @ flat).double()
+    flat = _positions(features)
+    left = flat.T @ flat  # what is left to explain, (C, C)
     picked: list[int] = []
     for _ in range(count):
         energy = left.diagonal().clone()
-        energy[picked] = -1
+        energy[picked] = -torch.inf
         best = int(energy.argmax())
         picked.append(best)
         left -= torch.outer(left[:, best], left[best]) / left[best, best].clamp_min(1e-12)
     return torch.tensor(sorted(picked))
 
 
+def _positions(features: Tensor) -> Tensor:
+    """Return maps (N, C, H, W) as rows of channels, (N·H·W, C), in float64: on the CPU, as MPS has none."""
+    return features.float().cpu().permute(0, 2, 3, 1).flatten(0, 2).double()
+
+
 def _fit(projection: nn.Conv2d, found: Tensor, wanted: Tensor) -> None:
     """Set a 1×1 convolution to the least-squares map from one tensor of maps to another."""
-    flat = found.float().permute(0, 2, 3, 1).flatten(0, 2)  # (N·H·W, C)
-    flat = torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1).double()
-    target = wanted.float().permute(0, 2, 3, 1).flatten(0, 2).double()
+    flat, target = _positions(found), _positions(wanted)
+    flat = torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)  # the last is for the bias
     normal = flat.T @ flat
     ridge = 1e-6 * normal.diagonal().mean() * torch.eye(len(normal))  # for channels that are silent
-    solution = torch.linalg.solve(normal + ridge.to(normal), flat.T @ target).float()
+    solution = torch.linalg.solve(normal + ridge, flat.T @ target)
     projection.weight.copy_(solution[:-1].T[:, :, None, None])
     projection.bias.copy_(solution[-1])  # type: ignore[union-attr]
 
@@ -409,6 +430,9 @@ def save_encoder(encoder: Encoder, path: Path, recipe: Recipe, step: int) -> Non
         name: value.detach().half().contiguous().cpu()
         for name, value in encoder.state_dict().items()
     }
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{name} holds what float16 cannot say; nothing is written")
     with replaced(path) as unfinished:
         save_file(tensors, unfinished, metadata={"config": json.dumps(shape), "format": "pt"})
 

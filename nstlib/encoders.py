@@ -339,7 +339,7 @@ def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
         if not 1 <= len(widths) <= len(VGG19_WIDTHS):
             raise ValueError(f"there are {len(widths)} widths")
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: holds no encoder of ours (no readable 'config')") from error
+        raise WeightsError(f"{path}: holds no encoder of ours, by its 'config': {error}") from error
     encoder = Encoder(widths, pooling=pooling, padding=padding, name="slim", weights=source)
     return _fill(encoder, state, path)
 

@@ -28,7 +28,7 @@ def replaced(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         yield unfinished
-        with unfinished.open("rb") as file:
+        with unfinished.open("r+b") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())  # else a power cut after the rename could leave an empty file
         os.replace(unfinished, path)
     finally:

@@ -87,5 +87,7 @@ def test_a_profile_names_the_work_that_was_done() -> None:
         parts = benchmarks.profile(name, (work() for _ in range(7)), steps=5)
         named = [part for part in parts if part.part != benchmarks.REST]
         assert max(named, key=lambda part: part.milliseconds).part == name
+    with pytest.raises(ValueError, match="device is 'mps'; a profile is of 'cpu' or 'cuda'"):
+        benchmarks.profile("none", iter([]), device="mps")
     with pytest.raises(ValueError, match="steps is 0"):
         benchmarks.profile("none", iter([]), steps=0)

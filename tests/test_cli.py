@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 import nstlib
-from nstlib import cli, gatys, images
+from nstlib import benchmarks, cli, gatys, images
 
 QUICK = ["--size", "48", "--preset", "default", "--steps", "2"]
 
@@ -198,3 +199,32 @@ def test_evaluate_needs_its_pictures(
     monkeypatch.setattr(cli, "load_encoder", lambda name: nstlib.encoders.random_encoder("slim"))
     assert run("evaluate", "encoder", "--pictures", tmp_path) == 2
     assert "content/" in capsys.readouterr().err
+
+
+def test_bench_measures_each_size_and_writes_what_it_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rows(size: int, repeats: int, device: str) -> list[benchmarks.Row]:
+        asked.append((size, repeats, device))
+        return [benchmarks.Row("plain", float(size), 1.0, 2.0, 1.0)]
+
+    def parts(size: int, device: str) -> list[benchmarks.Part]:
+        return [benchmarks.Part("plain", "pooling", float(size), 0.5)]
+
+    monkeypatch.setattr(benchmarks, "gatys_rows", rows)
+    monkeypatch.setattr(benchmarks, "gatys_parts", parts)
+    flags = ["--size", "64", "96", "--repeats", "3", "--device", "cpu"]
+    assert run("bench", "gatys", *flags, "--profile", "--out", tmp_path / "new") == 0
+    assert asked == [(64, 3, "cpu"), (96, 3, "cpu")]
+    printed = capsys.readouterr().out
+    assert "64 × 64 px" in printed
+    assert "| pooling | 96.0 ms, 50 % |" in printed
+    written = json.loads((tmp_path / "new" / "gatys.json").read_text())
+    assert [entry["size"] for entry in written["sizes"]] == [64, 96]
+    assert written["sizes"][1]["rows"][0]["milliseconds"] == 96
+    assert written["sizes"][1]["parts"][0]["part"] == "pooling"
+    assert run("bench", "gatys") == 0
+    assert asked[2:] == [(256, 15, "auto")]
+    assert "pooling" not in capsys.readouterr().out

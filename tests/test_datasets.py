@@ -77,6 +77,18 @@ def test_of_several_folders_one_may_hold_nothing_out(folder: Path, tmp_path: Pat
     assert names(picture_paths(judged, folder, split="train")) == names(picture_paths(folder))
 
 
+def test_a_folder_within_another_holds_out_the_same(folder: Path) -> None:
+    """Else what one folder holds out would be trained on by way of the other."""
+    (folder / "MANIFEST.csv").write_text("path,split\nsub/deep/e.png,held-out\n", encoding="utf-8")
+    (folder / "sub" / "deep").mkdir()
+    gradient_picture(folder / "sub" / "deep" / "e.png", 40, 30)
+    both = (folder, folder / "sub" / "deep")
+    assert "e.png" not in names(picture_paths(*both, split="train"))
+    assert names(picture_paths(*both, split="held-out")) == ["e.png"], "and once"
+    with pytest.raises(ValueError, match="folders is empty"):
+        picture_paths()
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -141,6 +141,14 @@ def test_in_units_of_its_energy_the_teacher_is_the_same_network(
     assert_equal_bits(kept, dict(teacher.state_dict()))
 
 
+def test_no_channel_is_picked_twice() -> None:
+    """Of 24 channels and their 24 copies, 32 are asked: rounding decides among those left."""
+    half = torch.rand(1, 24, 64, 64, generator=torch.Generator().manual_seed(0))
+    picked = distillation._telling_channels(1e3 * torch.cat([half, 3 * half], dim=1), 32)
+    assert len(set(picked.tolist())) == 32
+    assert {int(channel) % 24 for channel in picked} == set(range(24))
+
+
 def test_a_teacher_of_twins_is_cut_down_without_a_loss() -> None:
     """Each channel of a narrow layer is there twice, in another strength: half of them tell all."""
     small = random_encoder("slim", seed=3)
@@ -227,6 +235,17 @@ def test_balancing_scales_channels_and_changes_nothing_else(teacher: Encoder, cr
         torch.testing.assert_close(after[tap], before[tap] * factor, rtol=1e-4, atol=1e-5)
     assert all(parameter.requires_grad for parameter in student.encoder.parameters())
     assert not any(parameter.requires_grad for parameter in balanced(student).parameters())
+
+
+def test_a_silent_channel_is_balanced_too(teacher: Encoder) -> None:
+    for parameter in teacher.convs["conv1_1"].parameters():
+        parameter[:30] = -1.0 * parameter[:30].abs()  # of 44 channels, most never fire
+    student, image = Student(teacher), noise(0)
+    cut_down(student, teacher, image)
+    before, after = student.encoder(image, TAPS), balanced(student)(image, TAPS)
+    for tap in ("relu3_1", "relu3_4"):
+        torch.testing.assert_close(after[tap], before[tap], rtol=1e-3, atol=1e-3)
+    assert all(value.isfinite().all() for value in balanced(student).state_dict().values())
 
 
 # ------------------------------------------------------------------------------------- rehearsal
@@ -387,11 +406,25 @@ def test_a_crash_while_writing_leaves_the_old_files(
     monkeypatch.setattr(target, writer.rpartition(".")[2], full_disk)
     with pytest.raises(OSError, match="no space left"):
         train(checkpoint)
-    assert files[1].read_bytes() == kept[1]
-    if writer == "torch.save":
-        assert files[0].read_bytes() == kept[0]
+    assert files[0].read_bytes() == kept[0]
+    if writer == "save_file":
+        assert files[1].read_bytes() == kept[1]
     monkeypatch.undo()
     assert train(checkpoint)[-1].step == 6
+
+
+def test_a_crash_at_the_last_step_leaves_that_step_to_do(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    train(checkpoint, until=4)
+    monkeypatch.setattr(distillation, "save_file", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(checkpoint)
+    monkeypatch.undo()
+    assert [point.step for point in train(checkpoint)] == [6]
+    with safe_open(checkpoint.with_suffix(".safetensors"), framework="pt") as file:
+        assert json.loads(file.metadata()["config"])["steps_done"] == 6
 
 
 def test_a_loss_that_is_no_number_stops_the_run(
@@ -410,12 +443,81 @@ def test_a_teacher_without_the_taps_is_refused(tmp_path: Path, crops: Crops) -> 
         list(distill(shallow, crops, crops, tmp_path / "slim.pt", TINY, device="cpu"))
 
 
-@pytest.mark.parametrize("name", ["nowhere/slim.pt", "slim.safetensors"])
+@pytest.mark.parametrize("name", ["nowhere/slim.pt", "slim.safetensors", "slim.ckpt", "folder.pt"])
 def test_a_checkpoint_that_cannot_be_written_is_known_before_the_first_step(
     tmp_path: Path, train: Train, name: str
 ) -> None:
+    (tmp_path / "folder.pt").mkdir()
     with pytest.raises(ValueError, match=rf"checkpoint is '.*{name}'; it must be a \.pt file in a"):
         train(tmp_path / name)
+
+
+def test_what_does_not_fit_together_is_known_before_the_first_step(
+    tmp_path: Path, train: Train, teacher: Encoder, crops: Crops
+) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    with pytest.raises(ValueError, match="every is 0; it must be at least 1"):
+        train(checkpoint, every=0)
+    with pytest.raises(ValueError, match="crops are of 16 px; the recipe's crop is 24"):
+        train(checkpoint, dataclasses.replace(TINY, crop=24))
+    with pytest.raises(ValueError, match="widths has 60 for relu1_1; the teacher has 44"):
+        train(checkpoint, dataclasses.replace(TINY, widths=(60, *SLIM_WIDTHS[1:])))
+    softer = Encoder(teacher.widths, pooling="avg")
+    with pytest.raises(ValueError, match="teacher has pooling 'avg' and padding 'zeros'"):
+        next(distill(softer, crops, crops, checkpoint, TINY))
+
+
+def test_the_file_holds_the_balanced_mean_of_the_weights(
+    tmp_path: Path, train: Train, teacher: Encoder
+) -> None:
+    train(tmp_path / "slim.pt")
+    content = torch.load(tmp_path / "slim.pt", weights_only=True)
+    student = Student(teacher)
+    mean = {
+        name.removeprefix("module."): value
+        for name, value in content["averaged"].items()
+        if name.startswith("module.")
+    }
+    student.load_state_dict(mean)
+    for name, value in load_file(tmp_path / "slim.safetensors").items():
+        assert torch.equal(value, balanced(student).state_dict()[name].half()), name
+    assert not torch.equal(
+        mean["encoder.convs.conv1_1.weight"], content["student"]["encoder.convs.conv1_1.weight"]
+    )
+
+
+def test_maps_grams_and_rehearsal_all_decide_what_is_learnt(tmp_path: Path, train: Train) -> None:
+    learnt = []
+    for number, changes in enumerate(({}, {"gram_weight": 0.0}, {"rehearsed": 0})):
+        path = tmp_path / f"{number}.pt"
+        train(path, dataclasses.replace(TINY, **changes))
+        learnt.append(load_file(path.with_suffix(".safetensors"))["convs.conv3_4.weight"])
+    assert not torch.equal(learnt[0], learnt[1])
+    assert not torch.equal(learnt[0], learnt[2])
+
+
+def test_a_batch_has_photos_and_rehearsed_pictures(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, led = [], []
+    losses_of, draw = prediction_losses, Rehearsal.draw
+
+    def spy_on_losses(student: nn.Module, *arguments: Any) -> tuple[Tensor, Tensor]:
+        if isinstance(student, Student):  # and not the averaged one, in its exam
+            seen.append(arguments[1])
+        return losses_of(student, *arguments)
+
+    def spy_on_rehearsal(self: Rehearsal, *arguments: Any) -> Tensor:
+        led.append(draw(self, *arguments))
+        return led[-1]
+
+    monkeypatch.setattr(distillation, "prediction_losses", spy_on_losses)
+    monkeypatch.setattr(Rehearsal, "draw", spy_on_rehearsal)
+    train(tmp_path / "slim.pt")
+    assert len(seen) == len(led) == 6
+    for image, rehearsed in zip(seen, led, strict=True):
+        assert image.shape == (3, 3, 16, 16)
+        assert torch.equal(image[2:], rehearsed)
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,11 @@ def test_random_pictures_are_drawn_by_their_seed() -> None:
     assert not torch.equal(picture, painting.random(4, size=32))
     with pytest.raises(ValueError, match="seed is -1"):
         painting.random(-1)
+    for seed in ("a", 1.5, True):
+        with pytest.raises(TypeError, match=f"seed is {seed!r}; it must be a whole number"):
+            painting.random(seed)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="name is 'dali'; the painters are art_nouveau"):
+        painting.parameters_of("dali")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from nstlib.painting.mosaic import mosaic
 from nstlib.painting.neoplastic import neoplastic
 from nstlib.painting.palettes import PALETTES
 from nstlib.painting.pointillism import pointillism
-from nstlib.painting.registry import PAINTERS, Colors, parameters_of
+from nstlib.painting.registry import PAINTERS, SEEDS, Colors, check_kind, parameters_of
 from nstlib.painting.vortex import vortex
 from nstlib.painting.weaving import weaving
 from nstlib.painting.woodblock import woodblock
@@ -157,8 +157,8 @@ def random_arguments(seed: int) -> dict[str, Any]:
         >>> arguments["name"] in painters(), arguments["palette"] in PALETTES
         (True, True)
     """
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be a whole number from 0")
+    check_kind("seed", int, seed)
+    SEEDS.check("seed", seed)
     rng = np.random.default_rng(seed)
     name = str(rng.choice(painters()))
     drawn: dict[str, Any] = {

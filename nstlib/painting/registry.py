@@ -17,7 +17,8 @@ P = ParamSpec("P")
 
 # Below 32 pixels strokes are lost; above 4096 the canvas outgrows a laptop.
 Size = Annotated[int, Range(32, 4096, "side of the picture in pixels")]
-Seed = Annotated[int, Range(0, 2**63 - 1, "another seed is another picture")]
+SEEDS = Range(0, 2**63 - 1, "another seed is another picture")
+Seed = Annotated[int, SEEDS]
 Colors = str | Sequence[str]  # a name in PALETTES, or '#rrggbb' colours
 
 PAINTERS: dict[str, Callable[..., Tensor]] = {}
@@ -56,7 +57,7 @@ def painter(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         for argument, value in signature.bind(*args, **kwargs).arguments.items():
             if argument in ranges:
                 kind, allowed = ranges[argument]
-                _check_kind(argument, kind, value)
+                check_kind(argument, kind, value)
                 allowed.check(argument, value)
         return function(*args, **kwargs)
 
@@ -64,7 +65,7 @@ def painter(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     return checked
 
 
-def _check_kind(argument: str, kind: type, value: object) -> None:
+def check_kind(argument: str, kind: type, value: object) -> None:
     """Refuse what is no number, and a fraction where a whole number is wanted."""
     wanted = "a whole number" if kind is int else "a number"
     try:
@@ -83,6 +84,8 @@ def parameters_of(name: str) -> dict[str, Parameter]:
         >>> parameters_of("vortex")["stars"].range.meaning
         'stars that turn the sky'
     """
+    if name not in PAINTERS:
+        raise ValueError(f"name is {name!r}; the painters are {', '.join(sorted(PAINTERS))}")
     hints = get_type_hints(PAINTERS[name], include_extras=True)
     return {
         argument: Parameter(value.default, hints[argument].__metadata__[0])
