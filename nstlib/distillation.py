@@ -63,7 +63,7 @@ class Recipe:
     """What a distillation depends on; it goes into the file of the encoder and its model card."""
 
     widths: tuple[int, ...] = SLIM_WIDTHS  # channels of the student's convolutions
-    steps: int = 9_000
+    steps: int = 6_000
     batch: int = 6
     crop: int = 128  # px
     learning_rate: float = 3e-4

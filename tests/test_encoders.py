@@ -699,8 +699,20 @@ def test_slim_ships_small_with_its_recipe_in_the_file(slim_path: Path) -> None:
         shape = json.loads(file.metadata()["config"])
     assert shape["widths"] == list(SLIM_WIDTHS)
     assert {"steps_done", "seed", "crop", "batch", "learning_rate"} <= shape.keys()
+    assert shape["steps_done"] == shape["steps"], "the run was ended"
     assert all(value.isfinite().all() for value in load_file(slim_path).values())
     assert load_encoder().dtype == torch.float32, "whatever the file stores"
+
+
+def test_the_card_of_slim_is_of_this_file(slim_path: Path) -> None:
+    card = slim_path.with_suffix(".md").read_text(encoding="utf-8")
+    count = sum(value.numel() for value in load_file(slim_path).values())
+    assert f"{slim_path.stat().st_size / 1e6:.1f} MB" in card
+    assert f"{count / 1e6:.2f} M parameters" in card
+    assert f"with {', '.join(map(str, SLIM_WIDTHS[:-1]))} and {SLIM_WIDTHS[-1]} channels" in card
+    with safe_open(slim_path, framework="pt") as file:
+        steps = json.loads(file.metadata()["config"])["steps"]
+    assert f"| {steps:,} |" in card, "the curve ends where the run did"
 
 
 def test_slim_is_the_default_and_has_the_taps_of_three_blocks() -> None:
