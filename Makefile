@@ -20,6 +20,10 @@ HEADING = @printf '\n=== %s ===\n'
 # Jupyter refuses to run as root (in a container, say) unless told that this is meant.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# A style of each painter, and one more to fill the sheet.
+GALLERY = woodblock vortex stained_glass art_nouveau marbling mosaic-cathedral ink_wash neoplastic \
+	pointillism-pond cubism-fauve engraving gilded halftone-surf impasto weaving-dazzle vortex-dawn
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lab demo test render gallery bench soak clean
 
@@ -71,7 +75,7 @@ render: $(READY)
 
 gallery: $(READY)
 	$(BIN)/python -m nstlib.painting
-	$(BIN)/nst gallery --out data/gallery.jpg
+	$(BIN)/nst gallery --styles $(GALLERY) --out data/gallery.jpg
 
 bench: $(READY)
 	@$(BIN)/nst bench gatys --profile
