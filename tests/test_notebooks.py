@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ MEGABYTES = 2.5
 OPENING = ("What you will be able to do", "Time and hardware", "Read first")
 PICTURES = ("image/png", "image/jpeg")
 
-# What a reader must never meet: a machine's own paths, widgets and streams that are left over.
-FORBIDDEN = re.compile(r"/tmp/|/work/|/root/|/home/|site-packages|\bTODO\b|\bFIXME\b|localhost:")
+# What a reader must never meet: a machine's own paths, and notes to ourselves that are left over.
+FORBIDDEN = re.compile(r"site-packages|\bTODO\b|\bFIXME\b|localhost:")
+# Two folders deep at least, and part of no address, fraction or closing tag.
+ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~<*])/[\w.-]+/|\b[A-Z]:\\Users")
 FENCED = re.compile(
     r"<details><summary>Solution[^<]*</summary>\s*```python\n(.*?)```\s*</details>", re.S
 )
@@ -44,6 +47,15 @@ def tags(cell: Any) -> list[str]:
 
 def prose(notebook: Any) -> str:
     return "\n\n".join(cell.source for cell in cells(notebook, "markdown"))
+
+
+def texts(part: Any) -> list[str]:
+    """All strings in a notebook's file, but for the pictures' bytes."""
+    if isinstance(part, dict):
+        return [text for key, value in part.items() if key not in PICTURES for text in texts(value)]
+    if isinstance(part, list):
+        return [text for value in part for text in texts(value)]
+    return [part] if isinstance(part, str) else []
 
 
 def lines(source: str) -> list[str]:
@@ -112,9 +124,24 @@ class TestShape:
     def test_no_word_that_does_not_belong(self, path: Path) -> None:
         assert FORBIDDEN.findall(path.read_text()) == []
 
+    def test_no_path_of_the_machine_that_ran_it(self, notebook: Any) -> None:
+        pages = [page for page in texts(notebook) if ABSOLUTE_PATH.search(page)]
+        assert [ABSOLUTE_PATH.findall(page) for page in pages] == []
+
     def test_no_bare_layer_index(self, notebook: Any) -> None:
         code = "\n".join(cell.source for cell in cells(notebook, "code"))
         assert not re.search(r"\.features\b", code)
+
+
+@pytest.mark.parametrize("place", [FOLDER, Path.home(), Path(tempfile.gettempdir())])
+def test_a_path_of_this_machine_would_be_seen(place: Path) -> None:
+    file = str(place / "a" / "b.png")
+    for text in (file, f"saved as {file}", f"'{file}'", f"(see {file})", f"File {file}:3"):
+        notebook = {"cells": [{"outputs": [{"data": {"text/plain": text}}]}]}
+        assert [bool(ABSOLUTE_PATH.search(page)) for page in texts(notebook)] == [True]
+    assert ABSOLUTE_PATH.search(r"C:\Users\a\b.png")
+    for text in ("https://a.org/b/c", "../data/mine/a.png", "C/H/W", "</b></a>", "1 / 2 / 3"):
+        assert not ABSOLUTE_PATH.search(text)
 
 
 class TestStoredOutputs:
