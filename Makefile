@@ -83,7 +83,8 @@ bench: $(READY)
 soak: $(READY)
 	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
 ifdef PICTURES
-	$(BIN)/nst evaluate encoder --pictures "$(PICTURES)" --out data/benchmarks
+	$(BIN)/nst evaluate encoder --encoders slim vgg19 random --pictures "$(PICTURES)" \
+		--out data/benchmarks
 else
 	@echo "Not evaluated: the encoder. The pictures of the pairs in data/evaluation do not ship;"
 	@echo "say where they lie: make soak PICTURES=folder"

@@ -159,7 +159,10 @@ def plain_steps(content: Tensor, style: Tensor, vgg19: Encoder) -> Iterator[Tens
 
 
 def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -> list[Row]:
-    """Time the contenders in turn, ``repeats`` times each after a warm-up; the first is the yardstick.
+    """Time the contenders in turn, ``repeats`` times each; the first is the yardstick.
+
+    Each time a contender first runs uncounted, so that it finds its own data in the caches, as it
+    would in a run of its own.
 
     Example:
         >>> rows = compare({"one": lambda: sum(range(10)), "two": lambda: sum(range(10))}, repeats=3)

@@ -69,10 +69,14 @@ def _add_gatys(commands: Any) -> None:
     command.add_argument(
         "--size", type=int, default=384, help="shorter side in pixels (%(default)s)"
     )
+    _add_gatys_settings(command)
+    command.set_defaults(run=_run_gatys)
+
+
+def _add_gatys_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--encoder", default="slim", choices=("slim", "vgg19"))
     command.add_argument("--preset", default="picture", choices=gatys.PRESETS)
     _add_fields(command, gatys.Settings)
-    command.set_defaults(run=_run_gatys)
 
 
 def _run_gatys(options: argparse.Namespace) -> None:
@@ -148,9 +152,7 @@ def _add_gallery(commands: Any) -> None:
     command.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
     command.add_argument("--shown", type=int, default=192, help="… on the sheet (%(default)s)")
     command.add_argument("--columns", type=int, default=2, help="styles in a row (%(default)s)")
-    command.add_argument("--encoder", default="slim", choices=("slim", "vgg19"))
-    command.add_argument("--preset", default="picture", choices=gatys.PRESETS)
-    _add_fields(command, gatys.Settings)
+    _add_gatys_settings(command)
     command.set_defaults(run=_run_gallery)
 
 
@@ -399,28 +401,24 @@ def _taps(text: str) -> dict[str, float] | tuple[str, ...]:
         ) from error
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """Read ``0.3,0.7``."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: write 0.3,0.7") from error
+def _numbers(kind: type[int] | type[float], example: str) -> Callable[[str], tuple[float, ...]]:
+    """Return what reads numbers like those of ``example``."""
 
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: write {example}") from error
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    """Read ``32,64``."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: write 32,64") from error
+    return read
 
 
 _PLAIN: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str}
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "content_taps": _taps,
     "style_taps": _taps,
-    "weights": _numbers,
-    "widths": _whole_numbers,
+    "weights": _numbers(float, "0.3,0.7"),
+    "widths": _numbers(int, "32,64"),
 }
 
 if __name__ == "__main__":

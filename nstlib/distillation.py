@@ -15,8 +15,8 @@ relu3_1 off the student's relu2_2 with half the error that a linear map leaves a
 
 Four things make the student good. It *begins as its teacher, cut down*: of each narrow layer those
 channels are kept that tell most about the others, and each layer reads the one below through the
-linear map that best restores what was cut (:func:`cut_down`). That takes seconds, and is a better
-student than eleven thousand steps from random weights gave. It predicts the teacher's *Gram
+linear map that best restores what was cut (:func:`cut_down`). That takes seconds, and its error of
+the maps is one that random weights need thousands of steps to reach. It predicts the teacher's *Gram
 matrices* too, so that matching the one is matching the other. It *rehearses*: part of each batch
 are pictures halfway between a photo and a style, made by Gatys' method with the student as it is
 now, for that is where it will be asked, and where a small network has blind spots that an optimiser
@@ -302,8 +302,8 @@ def balanced(student: Student) -> Encoder:
     """
     encoder = copy.deepcopy(student.encoder).requires_grad_(False)
     before = torch.ones(3)
-    for conv, tap in zip(encoder.convs.values(), TAPS, strict=True):
-        assert isinstance(conv, nn.Conv2d)
+    for layer, tap in zip(encoder.convs, TAPS, strict=True):
+        conv = _conv(encoder, layer)
         assert conv.bias is not None
         factor = torch.ones_like(conv.bias)  # one for each channel
         projection = student.projections[tap]
@@ -342,8 +342,7 @@ def cut_down(student: Student, teacher: Encoder, image: Tensor) -> None:
 
     Layer by layer: of the teacher's channels those are kept that best tell the others, each reads
     the narrow layer below through the linear map that best restores the teacher's, and such a map is
-    fitted to the new layer in turn. ``image`` (N, 3, H, W) is what is looked at. This takes seconds,
-    and is worth eleven thousand steps from random weights.
+    fitted to the new layer in turn. ``image`` (N, 3, H, W) is what is looked at. It takes seconds.
     """
     wanted = teacher(image, TAPS)
     below = None
@@ -417,10 +416,7 @@ def _relative_error(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def save_encoder(encoder: Encoder, path: Path, recipe: Recipe, step: int) -> None:
-    """Write ``encoder`` alone, in float16, with its shape and recipe in the file's metadata.
-
-    What float16 rounds away, a two-thousandth of a weight, is a hundredth of what the student errs.
-    """
+    """Write ``encoder`` alone, in float16, with its shape and recipe in the file's metadata."""
     shape = {
         "weights": "distilled from VGG-19",
         "steps_done": step,

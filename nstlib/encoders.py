@@ -89,9 +89,7 @@ class Encoder(nn.Module):
         if padding not in ("zeros", "reflect", "replicate"):
             raise ValueError(f"padding is {padding!r}; it takes 'zeros', 'reflect' or 'replicate'")
         self.name, self.weights, self.pooling, self.padding = name, weights, pooling, padding
-        if not 1 <= len(widths) <= sum(DEPTHS):
-            raise ValueError(f"widths has {len(widths)} values; it takes 1 to {sum(DEPTHS)}")
-        self.widths = tuple(widths)
+        self.widths = _checked_widths(widths)
         self.convs = nn.ModuleDict()
         channels = 3
         for (layer, _), width in zip(conv_names(), self.widths, strict=False):
@@ -186,6 +184,14 @@ class Encoder(nn.Module):
                 f"image is {image.shape[2]}×{image.shape[3]} px; "
                 f"{max(taps, key=self.strides.__getitem__)} needs at least {smallest} px a side"
             )
+
+
+def _checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    if not 1 <= len(widths) <= len(VGG19_WIDTHS):
+        raise ValueError(f"widths has {len(widths)} values; it takes 1 to {len(VGG19_WIDTHS)}")
+    if not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError(f"widths is {widths!r}; it takes whole numbers above 0")
+    return tuple(widths)
 
 
 def check_taps(encoder: Encoder, taps: Sequence[str], argument: str = "taps") -> None:
@@ -333,11 +339,7 @@ def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     state, metadata = _read(path)
     try:
         shape = json.loads(metadata["config"])
-        widths, source = list(shape["widths"]), str(shape["weights"])
-        if not all(isinstance(width, int) and width > 0 for width in widths):
-            raise ValueError(f"widths are {widths}")
-        if not 1 <= len(widths) <= len(VGG19_WIDTHS):
-            raise ValueError(f"there are {len(widths)} widths")
+        widths, source = _checked_widths(shape["widths"]), str(shape["weights"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: holds no encoder of ours, by its 'config': {error}") from error
     encoder = Encoder(widths, pooling=pooling, padding=padding, name="slim", weights=source)

@@ -1,9 +1,9 @@
 """Memory that is used again: a long loop's big tensors without asking the system for pages anew.
 
-Each step of a run allocates and frees the same hundreds of megabytes. The GNU C library gives much
-of that back to the system as soon as it is freed, and takes it anew in the next step, page by page,
-each page filled with zeros first: five thousand pages for a step at 256², a tenth of its time or
-more. While a run is under way, what it frees is kept for its next step; at the end it goes back.
+Each step of a run allocates and frees the same big tensors. The GNU C library gives much of that
+back to the system as soon as it is freed, and takes it anew in the next step, page by page, each
+page filled with zeros first: five thousand pages for a step at 256², about a tenth of its time.
+While a run is under way, what it frees is kept for its next step; at the end it goes back.
 """
 
 from __future__ import annotations

@@ -148,12 +148,12 @@ def test_a_tap_weight_that_is_no_number_is_explained(
 def test_a_gallery_shows_every_style_with_every_photo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[tuple[torch.Size, torch.Size, int]] = []
+    made: list[tuple[torch.Tensor, torch.Tensor, int]] = []
 
     def spy(
         content: torch.Tensor, style: torch.Tensor, _: object, settings: gatys.Settings
     ) -> object:
-        made.append((content.shape, style.shape, settings.steps))
+        made.append((content, style, settings.steps))
         return content
 
     monkeypatch.setattr(gatys, "stylize", spy)
@@ -162,7 +162,13 @@ def test_a_gallery_shows_every_style_with_every_photo(
     sizes = ["--size", "48", "--shown", "40", "--columns", "2", "--steps", "5"]
     assert run("gallery", *pictures, "-o", out, *sizes) == 0
     assert Path(capsys.readouterr().out.strip()) == out
-    assert made == [((1, 3, 48, 48), (1, 3, 48, 48), 5)] * 6
+    photos = [images.sample(name, size=48, crop=True) for name in ("coffee", "chelsea")]
+    styles = [images.style(name, size=48) for name in ("vortex", "mosaic", "cubism")]
+    wanted = [(photo, style, 5) for style in styles for photo in photos]
+    for (content, style, steps), expected in zip(made, wanted, strict=True):
+        assert steps == expected[2]
+        assert torch.equal(content, expected[0])
+        assert torch.equal(style, expected[1])
     height, width = nstlib.load_image(out).shape[2:]
     assert 6 * 40 < width < 6 * 80  # two styles in a row, each beside its two photos
     assert 2 * 40 < height < 2 * 80

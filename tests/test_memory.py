@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,38 +28,47 @@ def page_faults_of_a_step() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
+def bytes_held() -> int:
+    """Return how much of the machine's memory this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def in_a_process_of_its_own(script: str) -> list[int]:
+    """Run lines that print whole numbers: elsewhere a heap full of holes has room by luck."""
+    command = [sys.executable, "-c", f"from tests.test_memory import *\n{script}"]
+    root = Path(__file__).parent.parent
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return [int(number) for number in run.stdout.split()]
+
+
 @needs_gnu
 def test_a_step_fetches_no_page_that_the_one_before_had() -> None:
-    """In a process of its own: where a heap is full of holes, some steps find a place by luck."""
-    script = """
-from tests.test_memory import page_faults_of_a_step, reused_memory
-
+    without, within = in_a_process_of_its_own("""
 print(page_faults_of_a_step())
 with reused_memory():
     for _ in range(4):  # until the heap has grown to what a step needs
         page_faults_of_a_step()
     print(page_faults_of_a_step())
-"""
-    root = Path(__file__).parent.parent
-    command = [sys.executable, "-c", script]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    without, within = map(int, run.stdout.split())
+""")
     assert without > 20_000, "40 MB are given back as soon as they are freed"
     assert within < 1_000
 
 
 @needs_gnu
 def test_memory_goes_back_when_the_last_of_several_runs_ends() -> None:
-    process = psutil.Process(os.getpid())
-    gc.collect()
+    before, faults, under_way, after = in_a_process_of_its_own("""
+with reused_memory():
     with reused_memory():
-        with reused_memory():
-            before = process.memory_info().rss
-            for _ in range(4):
-                page_faults_of_a_step()
-        assert page_faults_of_a_step() < 1_000, "one run is still under way"
-        assert process.memory_info().rss > before + 30_000_000, "and keeps what it freed"
-    assert process.memory_info().rss < before + 10_000_000
+        print(bytes_held())
+        for _ in range(4):
+            page_faults_of_a_step()
+    print(page_faults_of_a_step())
+    print(bytes_held())
+print(bytes_held())
+""")
+    assert faults < 1_000, "one run is still under way"
+    assert under_way > before + 30_000_000, "and keeps what it freed"
+    assert after < before + 10_000_000
 
 
 def test_an_error_ends_a_run_too() -> None:

@@ -34,7 +34,14 @@ from nstlib.painting.mosaic import mosaic
 from nstlib.painting.neoplastic import neoplastic
 from nstlib.painting.palettes import PALETTES
 from nstlib.painting.pointillism import pointillism
-from nstlib.painting.registry import PAINTERS, SEEDS, Colors, check_kind, parameters_of
+from nstlib.painting.registry import (
+    PAINTERS,
+    SEEDS,
+    Colors,
+    check_kind,
+    painter_named,
+    parameters_of,
+)
 from nstlib.painting.vortex import vortex
 from nstlib.painting.weaving import weaving
 from nstlib.painting.woodblock import woodblock
@@ -140,11 +147,10 @@ def paint(
         ...
         ValueError: vortex has no parameter 'stroke'; it takes size, seed, palette, stars, ...
     """
-    if name not in PAINTERS:
-        raise ValueError(f"name is {name!r}; the painters are {', '.join(painters())}")
+    function = painter_named(name)
     if palette is not None:
         parameters["palette"] = palette
-    return PAINTERS[name](size=size, seed=seed, **parameters)
+    return function(size=size, seed=seed, **parameters)
 
 
 def random_arguments(seed: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from nstlib.painting.canvas import (
     Array,
     Noise,
     finish,
+    from_edge,
     generator,
     over,
     pixel_centres,
@@ -484,11 +485,10 @@ def _frame(picture: Array, tints: Tints) -> Array:
     # Distance inwards from a square with round corners.
     inside = 0.06 - np.hypot(dx.clip(0), dy.clip(0)) - np.minimum(np.maximum(dx, dy), 0)
     ink, bird, air = tints.all.ink, tints.bird, tints.air
-    edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     lines = ((0.0, ink), (-0.004, air.nearest(0.9)), (-0.012, ink), (-0.014, bird.nearest(0.3)))
     picture = _inlay(picture, inside, 0.0008, lines)
     # Drops along each side, one in each of its 40 cells.
-    along = np.where(np.abs(x - 0.5) > np.abs(y - 0.5), y, x)
+    edge, along = from_edge(x, y)
     drop = np.hypot((np.mod(along * 40, 1.0) - 0.5) / 40, 0.6 * (edge - 0.013))
     drop = np.where(inside < -0.016, drop, 1.0)
     return _inlay(picture, drop, 0.0006, ((0.0056, air.nearest(0.75)), (0.0025, ink)))

@@ -129,7 +129,7 @@ def sweep(
         py = np.floor(y[some, :, None] + normal_y[some, :, None] * v).astype(np.int32)
         lost = (px < 0) | (py < 0) | (px >= size) | (py >= size)
         if fray is not None:
-            bare = fray[some][:, None, _lane(v, fray.shape[1])]  # (n, 1, across)
+            bare = fray[some][:, None, lane_of(v, fray.shape[1])]  # (n, 1, across)
             lost |= (u[:, None] > 1 - bare) | (u[:, None] < 0.3 * bare)
         cell = np.where(lost, size * size, py * size + px)
         begin = first * along * across
@@ -143,7 +143,7 @@ def sweep(
     return Sweep(covered, stroke, u[i], v[j])
 
 
-def _lane(v: Array, lanes: int) -> Indices:
+def lane_of(v: Array, lanes: int) -> Indices:
     """Return which of so many lanes, side by side, each place across a stroke lies in."""
     return np.minimum(((v + 1) * 0.5 * lanes).astype(np.int64), lanes - 1)
 
@@ -183,7 +183,7 @@ def brush_on(
     brush = rng.integers(0, BRUSHES, len(path_x))
     found = sweep(canvas.color.shape[0], path_x, path_y, width, taper=taper, fray=runs_dry[brush])
     segment = np.minimum((found.u * 6).astype(np.int64), 5)
-    grain = table[brush[found.stroke], segment, _lane(found.v, bristles)]
+    grain = table[brush[found.stroke], segment, lane_of(found.v, bristles)]
     dome = 1.0 - found.v**4
     at = found.covered
     canvas.color[at] = color[found.stroke] + (streak * grain)[:, None]

@@ -38,6 +38,12 @@ def pixel_centres(size: int) -> tuple[Array, Array]:
     return x, y
 
 
+def from_edge(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return how far each place is from the picture's nearest edge, and how far along that edge."""
+    inward = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
+    return inward, np.where(np.abs(x - 0.5) > np.abs(y - 0.5), y, x)
+
+
 def smoothstep(low: float, high: float, value: Array) -> Array:
     """Rise smoothly from 0 below ``low`` to 1 above ``high``."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)

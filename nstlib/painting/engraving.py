@@ -17,6 +17,7 @@ from nstlib.painting.canvas import (
     edge_distance,
     enlarge,
     finish,
+    from_edge,
     generator,
     pixel_centres,
     smoothstep,
@@ -104,7 +105,7 @@ def _country(rng: np.random.Generator, x: Array, y: Array) -> Scene:
         _mountain(rng, scene, sun, index)
     _lake(rng, scene, sun)
     _trees(rng, scene, sun)
-    rim = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
+    rim, _ = from_edge(x, y)
     scene.put(rim < 0.022, phase=x + y, dark=0.0, tone=0.97, warmth=1.0)  # the plate's margin
     return scene
 

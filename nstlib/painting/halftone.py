@@ -16,6 +16,7 @@ from nstlib.painting.canvas import (
     Array,
     Noise,
     finish,
+    from_edge,
     generator,
     over,
     smoothstep,
@@ -368,7 +369,7 @@ def _print(
     blotches, fibres = Noise.make(rng, 5, octaves=3), Noise.make(rng, 150)
     worn = Noise.make(rng, 110, octaves=2).grid(size) + 0.45 * Noise.make(rng, 7).grid(size)
     stain = 0.5 + 0.5 * blotches.grid(size)
-    edge = np.minimum(np.minimum(scene.x, 1 - scene.x), np.minimum(scene.y, 1 - scene.y))
+    edge, _ = from_edge(scene.x, scene.y)
     yellow = age * (0.10 * stain + 0.16 * smoothstep(0.07, 0.0, edge) + 0.03 * fibres.grid(size))
     pixels = over(
         np.broadcast_to(inks[Ink.PAPER], (size, size, 3)),

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from nstlib.config import Range
-from nstlib.painting.brush import Canvas, straight, sweep
+from nstlib.painting.brush import Canvas, lane_of, straight, sweep
 from nstlib.painting.canvas import (
     FIELD,
     SUPERSAMPLE,
@@ -187,7 +187,7 @@ def _press(
     knife = rng.integers(0, KNIVES, len(widths))
     found = sweep(len(canvas.color), path_x, path_y, widths, fray=worn[knife])
     u, v, at = found.u, found.v, found.covered
-    lane = np.minimum(((v + 1) * 0.5 * NICKS).astype(np.int64), NICKS - 1)
+    lane = lane_of(v, NICKS)
     which = knife[found.stroke]
     nick = edge[which, lane]
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from nstlib.config import Range
-from nstlib.painting.brush import sweep
+from nstlib.painting.brush import lane_of, sweep
 from nstlib.painting.canvas import (
     FIELD,
     SUPERSAMPLE,
@@ -93,7 +93,7 @@ class Sheet:
         wide = np.broadcast_to(wide, len(x)) if wide.ndim < 2 else wide
         found = sweep(len(self.color), x, y, wide, taper=taper)
         hairs = rng.random((64, 7)).astype(np.float32)
-        hair = hairs[found.stroke % 64, np.minimum(((found.v + 1) * 3.5).astype(np.int64), 6)]
+        hair = hairs[found.stroke % 64, lane_of(found.v, 7)]
         # A stroke begins wet; hair by hair it runs dry.
         load = smoothstep(0.0, 0.25, 1.0 - dryness * (0.35 + 0.9 * found.u) * (0.5 + hair))
         cover = strength * load * (1.0 - 0.35 * hair)

@@ -20,6 +20,7 @@ from nstlib.painting.canvas import (
     blur,
     edge_distance,
     finish,
+    from_edge,
     generator,
     look_up,
     pixel_centres,
@@ -110,8 +111,7 @@ def _pond(rng: np.random.Generator, fish: int) -> Scene:
     np.copyto(scene["tone"], 0.02, where=figure & (inside < 0.012))
     np.copyto(scene["tone"], 0.93, where=~figure & (outside < 0.024))
     # A frame of plain bands around one of teeth.
-    rim = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    run = np.where(np.abs(x - 0.5) > np.abs(y - 0.5), y, x)
+    rim, run = from_edge(x, y)
     teeth = (rim - 0.030) / 0.052 < 0.1 + 0.8 * np.abs(2 * np.mod(11 * run, 1.0) - 1)
     scene.put(rim < 0.098, tone=0.02, warmth=1.0)
     scene.put(rim < 0.082, tone=np.where(teeth, 0.92, 0.30))

@@ -76,6 +76,13 @@ def check_kind(argument: str, kind: type, value: object) -> None:
         raise TypeError(f"{argument} is {value!r}; it must be {wanted}") from None
 
 
+def painter_named(name: str) -> Callable[..., Tensor]:
+    """Return the painter of that name; raise ValueError where there is none."""
+    if name not in PAINTERS:
+        raise ValueError(f"name is {name!r}; the painters are {', '.join(sorted(PAINTERS))}")
+    return PAINTERS[name]
+
+
 def parameters_of(name: str) -> dict[str, Parameter]:
     """Return the parameters that are a painter's own, by name.
 
@@ -84,11 +91,10 @@ def parameters_of(name: str) -> dict[str, Parameter]:
         >>> parameters_of("vortex")["stars"].range.meaning
         'stars that turn the sky'
     """
-    if name not in PAINTERS:
-        raise ValueError(f"name is {name!r}; the painters are {', '.join(sorted(PAINTERS))}")
-    hints = get_type_hints(PAINTERS[name], include_extras=True)
+    function = painter_named(name)
+    hints = get_type_hints(function, include_extras=True)
     return {
         argument: Parameter(value.default, hints[argument].__metadata__[0])
-        for argument, value in inspect.signature(PAINTERS[name]).parameters.items()
+        for argument, value in inspect.signature(function).parameters.items()
         if value.kind is inspect.Parameter.KEYWORD_ONLY
     }

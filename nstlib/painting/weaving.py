@@ -15,6 +15,7 @@ from nstlib.painting.canvas import (
     Indices,
     Noise,
     finish,
+    from_edge,
     generator,
     over,
     pixel_centres,
@@ -183,7 +184,7 @@ def _medallion(
 
 def _borders(cloth: Scene) -> None:
     """Weave borders around the cloth: triangles, a row of diamonds, and checks."""
-    inward, s = _inward(cloth)
+    inward, s = from_edge(cloth.x, cloth.y)
     cloth.put(inward < 0.190, 0, yarn=Yarn.DARK)
     main = (inward > 0.060) & (inward < 0.150)
     cloth.put(main, 0, yarn=Yarn.FIGURE)
@@ -206,18 +207,11 @@ def _borders(cloth: Scene) -> None:
 
 def _edging(cloth: Scene) -> None:
     """Weave a row of triangles along the cloth's four edges."""
-    inward, s = _inward(cloth)
+    inward, s = from_edge(cloth.x, cloth.y)
     cloth.put(inward < 0.055, 0, yarn=Yarn.DARK)
     row = (inward > 0.012) & (inward < 0.047)
     cloth.put(row, 0, yarn=Yarn.WARM)
     cloth.put(row & (_wave(14 * s) > (inward - 0.012) / 0.035), 0, yarn=Yarn.GROUND)
-
-
-def _inward(cloth: Scene) -> tuple[Array, Array]:
-    """Return how far each place is from the nearest edge, and how far along that edge."""
-    x, y = cloth.x - 0.5, cloth.y - 0.5
-    nearest_side = np.abs(x) > np.abs(y)
-    return 0.5 - np.maximum(np.abs(x), np.abs(y)), np.where(nearest_side, y, x) + 0.5
 
 
 def _medallions(cloth: Scene, rng: np.random.Generator) -> None:
