@@ -4,10 +4,10 @@ A check runs the student's function on small seeded inputs and compares with nst
 knows the usual mistakes, each written out as a function: an answer that agrees with one of them
 gets the hint that names it. No check raises, so that a notebook with open exercises runs through.
 
->>> from nstlib import check, losses
->>> check.gram(losses.gram)
+>>> from nstlib import check, kernels
+>>> check.gram(kernels.gram)
 ✓ gram: right
->>> check.gram(lambda features: losses.gram(features, "sum"))
+>>> check.gram(lambda features: kernels.gram(features, "sum"))
 ✗ gram: not divided: a sum over positions grows with the picture; divide by H·W
 >>> check.gram(lambda features: ...)
 … gram: not done yet
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nstlib import losses
+from nstlib import kernels
 from nstlib.encoders import conv_names
 
 Answer = Callable[..., Any]
@@ -49,10 +49,10 @@ def gram(answer: Answer) -> Result:
     """Check ``answer(features) -> (N, C, C)``: the Gram matrix of each image, a mean over positions."""
     mistakes: Mistakes = {
         "not divided: a sum over positions grows with the picture; divide by H·W": (
-            lambda f: losses.gram(f, "sum")
+            lambda f: kernels.gram(f, "sum")
         ),
         "divided by C·H·W: here the mean is over positions only; divide by H·W": (
-            lambda f: losses.gram(f, "chw")
+            lambda f: kernels.gram(f, "chw")
         ),
         "transposed: this is positions × positions, F.T @ F; channels × channels is F @ F.T": (
             lambda f: f.flatten(2).transpose(1, 2) @ f.flatten(2) / f[0, 0].numel()
@@ -61,19 +61,19 @@ def gram(answer: Answer) -> Result:
             lambda f: f.flatten(0, 1).flatten(1) @ f.flatten(0, 1).flatten(1).T / f[0, 0].numel()
         ),
         "the batch is summed away: the answer has one matrix for each image": (
-            lambda f: losses.gram(f).sum(0)
+            lambda f: kernels.gram(f).sum(0)
         ),
         "the batch is averaged away: the answer has one matrix for each image": (
-            lambda f: losses.gram(f).mean(0)
+            lambda f: kernels.gram(f).mean(0)
         ),
         "the means are subtracted: that is the covariance; a Gram matrix keeps the means": (
-            lambda f: losses.gram(f - f.mean((2, 3), keepdim=True))
+            lambda f: kernels.gram(f - f.mean((2, 3), keepdim=True))
         ),
         "channels and positions are mixed: a view cannot swap axes; flatten H and W only": (
-            lambda f: losses.gram(f.permute(0, 2, 3, 1).reshape(f.shape))
+            lambda f: kernels.gram(f.permute(0, 2, 3, 1).reshape(f.shape))
         ),
     }
-    return _compare("gram", answer, losses.gram, [(_maps(2, 3, 4, 5),)], mistakes)
+    return _compare("gram", answer, kernels.gram, [(_maps(2, 3, 4, 5),)], mistakes)
 
 
 def total_variation(answer: Answer) -> Result:
@@ -83,7 +83,7 @@ def total_variation(answer: Answer) -> Result:
             lambda x: x.diff(dim=2).mean() + x.diff(dim=3).mean()
         ),
         "squared: that is the other total variation, which blurs edges; take .abs()": (
-            lambda x: losses.total_variation(x, 2)
+            lambda x: kernels.total_variation(x, 2)
         ),
         "only neighbours above each other are compared: add those side by side": (
             lambda x: x.diff(dim=2).abs().mean()
@@ -102,7 +102,7 @@ def total_variation(answer: Answer) -> Result:
         ),
     }
     inputs = [(_maps(1, 3, 4, 6),)]
-    return _compare("total_variation", answer, losses.total_variation, inputs, mistakes)
+    return _compare("total_variation", answer, kernels.total_variation, inputs, mistakes)
 
 
 def masked_gram(answer: Answer) -> Result:
@@ -126,7 +126,7 @@ def masked_gram(answer: Answer) -> Result:
         "the soft edge is lost: weigh each position by the mask, do not pick positions": (
             lambda f, m: right(f, (m > 0).float())
         ),
-        "the mask is not used at all": lambda f, m: losses.gram(f)[0],
+        "the mask is not used at all": lambda f, m: kernels.gram(f)[0],
         "the batch is still there: drop the axis of length one, the answer is (C, C)": (
             lambda f, m: right(f, m)[None]
         ),

@@ -47,7 +47,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from nstlib import config, losses
+from nstlib import config, kernels
 from nstlib.datasets import Crops
 from nstlib.encoders import SLIM_WIDTHS, Encoder, check_taps
 from nstlib.errors import WeightsError
@@ -158,7 +158,8 @@ class Rehearsal:
                 targets = encoder(self.styles[slots].to(place), STYLE_TAPS)
             maps = encoder(image, STYLE_TAPS)
         errors = [
-            _relative_error(losses.gram(maps[tap]), losses.gram(targets[tap])) for tap in STYLE_TAPS
+            _relative_error(kernels.gram(maps[tap]), kernels.gram(targets[tap]))
+            for tap in STYLE_TAPS
         ]
         (gradient,) = torch.autograd.grad(torch.stack(errors).sum(), image)
         return torch.stack(
@@ -287,7 +288,7 @@ def prediction_losses(
         targets = teacher(image, TAPS)
     with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
         predicted = student(image)
-        grams = {t: (losses.gram(predicted[t]), losses.gram(targets[t])) for t in STYLE_TAPS}
+        grams = {t: (kernels.gram(predicted[t]), kernels.gram(targets[t])) for t in STYLE_TAPS}
     maps = [_relative_error(predicted[tap], targets[tap]) for tap in TAPS]
     matrices = [_relative_error(*grams[tap]) for tap in STYLE_TAPS]
     return torch.stack(maps).mean(), torch.stack(matrices).mean()

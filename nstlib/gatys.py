@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import config, losses
+from nstlib import config, kernels, losses
 from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
 from nstlib.images import resize
@@ -454,7 +454,7 @@ def _step(
     def closure() -> float:
         optimizer.zero_grad(set_to_none=True)
         content, style, layers = objective(canvas.image())
-        tv = losses.total_variation(canvas.values, settings.tv_power)
+        tv = kernels.total_variation(canvas.values, settings.tv_power)
         weighted = [
             settings.content_weight * content,
             settings.style_weight * style,

@@ -1,7 +1,7 @@
 r"""The losses of neural style transfer: small modules that hold their target.
 
-The functions come first and are the lesson; the modules below them keep a target, computed once
-without a gradient, and compare with it.
+What they measure stands in :mod:`nstlib.kernels` (Gram matrices, channel statistics, total
+variation); the modules here keep a target, computed once without a gradient, and compare with it.
 
 How a squared difference becomes a number is a convention, and papers and libraries differ by
 factors of up to a trillion. With C channels and a map of H × W positions, for one image:
@@ -25,145 +25,23 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from nstlib.kernels import gram, moments, total_variation
+from nstlib.kernels.arguments import check_maps, float32_at_least
+from nstlib.kernels.gram import GramScale
 
 if TYPE_CHECKING:
     from nstlib.encoders import Encoder
 
 Normalize = Literal["energy", "chw", "hw", "sum"]
-GramScale = Literal["hw", "chw", "sum"]
 
 # Keeps a relative error finite where the target is flat or black and has no energy at all. It is a
 # mean square, far below that of any picture's maps, so it changes no digit that matters.
 EPS = 1e-8
-
-
-# ------------------------------------------------------------------------------- pure functions
-
-
-def gram(features: Tensor, normalize: GramScale = "hw") -> Tensor:
-    r"""Return the Gram matrix of each image: how strongly each pair of channels fires together.
-
-    .. math:: G_{ij} = \frac1{s} \sum_p F_{ip} F_{jp}
-
-    The sum runs over all positions p, so the matrix knows *what* occurs together and not *where*.
-
-    Args:
-        features: ``(N, C, H, W)``.
-        normalize: the scale s: ``"hw"`` H·W, a mean over positions; ``"chw"`` C·H·W; ``"sum"`` 1.
-
-    Returns:
-        ``(N, C, C)`` in float32 at least, symmetric; images of a batch are never mixed. float16 is
-        multiplied as float32: its sums over a picture overflow, and scaled first they vanish.
-        bfloat16 is multiplied as it is: on a CPU each sum is taken in float32 and then rounded to
-        bfloat16's 8 bits, so that an entry is wrong by up to 0.4 %, whatever the dtype says.
-
-    Example:
-        >>> gram(torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]]), normalize="sum")
-        tensor([[[5., 2.],
-                 [2., 1.]]])
-
-    Reference:
-        Gatys, Ecker & Bethge, Image Style Transfer Using Convolutional Neural Networks, 2016, eq. 3.
-    """
-    _check_maps(features)
-    if normalize not in get_args(GramScale):
-        raise ValueError(f"normalize is {normalize!r}; a Gram matrix takes 'hw', 'chw' or 'sum'")
-    _, channels, height, width = features.shape
-    scale = {"sum": 1, "hw": height * width, "chw": channels * height * width}[normalize]
-    flat = features.flatten(2)  # (N, C, H·W)
-    if flat.dtype == torch.float16:
-        flat = flat.float()
-    product: Tensor = _SelfProduct.apply(flat)
-    return _float32_at_least(product) / scale
-
-
-class _SelfProduct(torch.autograd.Function):
-    """F·Fᵀ with its own gradient: (D + Dᵀ)·F is one product where autograd would form two."""
-
-    @staticmethod
-    def forward(ctx: Any, flat: Tensor) -> Tensor:
-        """``(N, C, P)`` to ``(N, C, C)``."""
-        ctx.save_for_backward(flat)
-        return _products(flat, flat.transpose(1, 2))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """``(N, C, C)`` to ``(N, C, P)``, in the layout of the maps: no copy before a convolution."""
-        (flat,), (gradient,) = ctx.saved_tensors, gradients
-        symmetric = (gradient + gradient.transpose(1, 2)).to(flat.dtype)
-        if flat.stride(1) == 1:  # channels last
-            return _products(flat.transpose(1, 2), symmetric).transpose(1, 2)
-        return _products(symmetric, flat)
-
-
-def _products(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply image by image: a batched product of matrices this long and thin is twice as slow."""
-    if len(left) == 1:
-        return (left[0] @ right[0])[None]  # stacking would copy what is as large as the maps
-    return torch.stack([a @ b for a, b in zip(left, right, strict=True)])
-
-
-def mean_std(features: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
-    r"""Return the mean and the standard deviation of each channel over its positions.
-
-    .. math:: \mu_c = \frac1{HW}\sum_p F_{cp}, \qquad
-              \sigma_c = \sqrt{\frac1{HW}\sum_p (F_{cp} - \mu_c)^2 + \varepsilon}
-
-    The population variance, with ε inside the root: a map of one position gives √ε and no NaN, and
-    the gradient is finite where a channel is constant.
-
-    Args:
-        features: ``(N, C, H, W)``.
-
-    Returns:
-        Two tensors ``(N, C)``, in float32 at least.
-
-    Example:
-        >>> mean, std = mean_std(torch.tensor([[[[1.0, 3.0]]]]))
-        >>> mean.item(), std.item()
-        (2.0, 1.0)
-
-    Reference:
-        Huang & Belongie, Arbitrary Style Transfer in Real-time with AdaIN, 2017, eq. 5 and 6.
-    """
-    _check_maps(features)
-    flat = _float32_at_least(features).flatten(2)  # (N, C, H·W)
-    mean = flat.mean(dim=2)
-    variance = (flat - mean[..., None]).square().mean(dim=2)  # two passes: E[x²]−E[x]² cancels
-    return mean, (variance + eps).sqrt()
-
-
-def total_variation(image: Tensor, power: Literal[1, 2] = 1) -> Tensor:
-    r"""Return how much neighbouring pixels differ: the mean over rows plus the mean over columns.
-
-    .. math:: TV = \operatorname{mean}|x_{i+1,j} - x_{ij}|^p + \operatorname{mean}|x_{i,j+1} - x_{ij}|^p
-
-    With ``power=1`` an edge costs its height however steep it is, so that edges stay and noise
-    goes; with ``power=2`` a steep edge costs more than a ramp, so that everything is smoothed.
-
-    Args:
-        image: ``(N, C, H, W)``; a side of one pixel has no neighbours and adds 0.
-
-    Example:
-        >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).item()
-        1.0
-
-    Reference:
-        Rudin, Osher & Fatemi, Nonlinear Total Variation Based Noise Removal Algorithms, 1992.
-    """
-    _check_maps(image, "image")
-    if power not in (1, 2):
-        raise ValueError(f"power is {power!r}; it takes 1 (absolute) or 2 (squared)")
-    total = image.new_zeros(())
-    for axis in (2, 3):
-        if image.shape[axis] > 1:
-            step = image.diff(dim=axis)
-            total = total + (step.abs() if power == 1 else step.square()).mean()
-    return total
 
 
 # ------------------------------------------------------------------------- modules with a target
@@ -187,10 +65,10 @@ class ContentLoss(nn.Module):
 
     def __init__(self, features: Tensor, normalize: Normalize = "energy") -> None:
         super().__init__()
-        _check_maps(features)
+        check_maps(features)
         self.normalize = _checked(normalize)
         # A copy: an optimiser that moves the caller's picture in place must not move the target.
-        self.register_buffer("target", _float32_at_least(features.detach()).clone())
+        self.register_buffer("target", float32_at_least(features.detach()).clone())
         self.register_buffer("energy", self.target.square().mean(dim=(1, 2, 3)))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -294,7 +172,7 @@ class StatisticsLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize = _checked(normalize)
-        statistics = [torch.stack(mean_std(style), dim=1) for style in _style_maps(features)]
+        statistics = [torch.stack(moments(style), dim=1) for style in _style_maps(features)]
         # (1, 2, C): means, then deviations
         self.register_buffer("target", _mixed(torch.stack(statistics), weights))
 
@@ -310,7 +188,7 @@ class StatisticsLoss(nn.Module):
                 f"features has {features.shape[1]} channels; the style's has {channels}"
             )
         _check_batch(features, self.target)
-        found = torch.stack(mean_std(features), dim=1)  # (N, 2, C)
+        found = torch.stack(moments(features), dim=1)  # (N, 2, C)
         squares = (found - self.target).square().sum(dim=(1, 2))  # one an image
         if self.normalize == "energy":
             return (squares / (self.target.square().sum(dim=(1, 2)) + EPS)).mean()
@@ -415,7 +293,7 @@ def _style_maps(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """Return the maps of one style or several as a list, without their gradients."""
     styles = [features] if isinstance(features, Tensor) else list(features)
     for style in styles:
-        _check_maps(style)
+        check_maps(style)
     if not styles:
         raise ValueError("features holds no style; it takes one at least")
     channels = [style.shape[1] for style in styles]
@@ -439,20 +317,6 @@ def _checked(normalize: Normalize) -> Normalize:
     return normalize
 
 
-def _float32_at_least(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
-
-
 def _check_batch(features: Tensor, target: Tensor) -> None:
     if len(target) not in (1, len(features)):
         raise ValueError(f"features has {len(features)} images; the target has {len(target)}")
-
-
-def _check_maps(features: Tensor, argument: str = "features") -> None:
-    if not isinstance(features, Tensor) or not features.is_floating_point():
-        found = features.dtype if isinstance(features, Tensor) else type(features).__name__
-        raise TypeError(f"{argument} is {found}; it must be a floating-point tensor")
-    if features.ndim != 4 or features.numel() == 0:
-        raise ValueError(
-            f"{argument} has shape {tuple(features.shape)}; it must be (N, C, H, W), not empty"
-        )

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nstlib import WeightsError, distillation, losses
+from nstlib import WeightsError, distillation, kernels
 from nstlib.datasets import Crops
 from nstlib.distillation import (
     STYLE_TAPS,
@@ -218,7 +218,7 @@ def test_the_errors_are_the_means_of_relative_squared_errors(
     mean = sum(relative(found[tap], wanted[tap]) for tap in TAPS) / 8
     assert maps.item() == pytest.approx(mean, rel=1e-5)
     grams = [
-        relative(losses.gram(found[tap].double()), losses.gram(wanted[tap].double()))
+        relative(kernels.gram(found[tap].double()), kernels.gram(wanted[tap].double()))
         for tap in STYLE_TAPS
     ]
     assert matrices.item() == pytest.approx(sum(grams) / 4, rel=1e-4)
@@ -264,8 +264,8 @@ def test_a_rehearsed_picture_follows_adam_down_the_students_style_loss(
         led = rehearsal.draw(1, teacher, torch.float32)
         maps = teacher(pixels, STYLE_TAPS)
         errors = [
-            (losses.gram(maps[tap]) - losses.gram(target[tap])).square().sum()
-            / losses.gram(target[tap]).square().sum()
+            (kernels.gram(maps[tap]) - kernels.gram(target[tap])).square().sum()
+            / kernels.gram(target[tap]).square().sum()
             for tap in STYLE_TAPS
         ]
         total = torch.stack(errors).sum()

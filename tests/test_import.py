@@ -50,6 +50,14 @@ def test_methods_load_no_widget_video_web_or_training_library() -> None:
     assert not loaded & (HEAVY["widgets"] | HEAVY["video"] | HEAVY["web"] | training)
 
 
+def test_kernels_need_torch_alone() -> None:
+    """They are proved on a GPU machine that has nothing else; Triton loads when one is launched."""
+    loaded = loaded_by("import nstlib.kernels")
+    assert "torch" in loaded
+    others = set().union(*HEAVY.values()) - {"torch", "numpy", "tqdm"}  # as torch itself does
+    assert not loaded & (others | {"triton", "scipy", "psutil"})
+
+
 @pytest.mark.parametrize("name", nstlib.__all__)
 def test_public_names_resolve(name: str) -> None:
     assert getattr(nstlib, name) is not None

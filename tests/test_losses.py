@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from nstlib import losses, sample, style
 from nstlib.encoders import load_encoder, random_encoder
+from nstlib.kernels import gram, moments, total_variation
 from nstlib.losses import (
     ContentLoss,
     GramLoss,
@@ -26,9 +27,6 @@ from nstlib.losses import (
     PerceptualLoss,
     StatisticsLoss,
     TotalVariationLoss,
-    gram,
-    mean_std,
-    total_variation,
 )
 
 NORMALIZATIONS: tuple[Normalize, ...] = get_args(Normalize)
@@ -212,7 +210,7 @@ def test_statistics_come_in_float32_at_least(dtype: torch.dtype) -> None:
     features = random_maps(1, 3, 5, 5, dtype=dtype)
     wanted = torch.float64 if dtype == torch.float64 else torch.float32
     assert gram(features).dtype == wanted
-    assert {statistic.dtype for statistic in mean_std(features)} == {wanted}
+    assert {statistic.dtype for statistic in moments(features)} == {wanted}
 
 
 def test_bfloat16_is_summed_in_float32_and_rounded_once() -> None:
@@ -260,7 +258,7 @@ def test_the_gradient_keeps_the_layout_of_the_maps(
 
 def test_mean_and_deviation_equal_numpys_in_float64() -> None:
     features = random_maps(2, 5, 7, 9, scale=3)
-    mean, deviation = mean_std(features, eps=0)
+    mean, deviation = moments(features, eps=0)
     array = features.numpy().astype(np.float64)
     np.testing.assert_allclose(mean.numpy(), array.mean(axis=(2, 3)), rtol=1e-6)
     np.testing.assert_allclose(deviation.numpy(), array.std(axis=(2, 3)), rtol=1e-6)  # population
@@ -268,7 +266,7 @@ def test_mean_and_deviation_equal_numpys_in_float64() -> None:
 
 def test_one_position_has_no_deviation_and_no_nan() -> None:
     features = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).requires_grad_()
-    mean, deviation = mean_std(features, eps=1e-8)
+    mean, deviation = moments(features, eps=1e-8)
     assert torch.equal(mean, torch.tensor([[3.0, -2.0]]))
     torch.testing.assert_close(deviation, torch.full((1, 2), 1e-4))
     (gradient,) = torch.autograd.grad(deviation.sum() + mean.sum(), features)
@@ -282,7 +280,7 @@ def test_a_mean_far_above_the_deviation_does_not_cancel() -> None:
     noise = torch.randn(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
     features = 1e4 + noise
     exact = features.double().std(dim=(2, 3), correction=0)
-    found = mean_std(features)[1]
+    found = moments(features)[1]
     torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=0)
     flat = features.flatten(2)
     in_one_pass = (flat.square().mean(2) - flat.mean(2).square()).double()
@@ -292,7 +290,7 @@ def test_a_mean_far_above_the_deviation_does_not_cancel() -> None:
 @pytest.mark.parametrize("layout", ["nchw", "channels_last"])
 def test_mean_and_deviation_have_the_derivatives_they_say(layout: str) -> None:
     features = in_layout(random_maps(2, 3, 3, 4, dtype=torch.float64), layout).requires_grad_()
-    assert torch.autograd.gradcheck(lambda maps: mean_std(maps, 1e-5), features)
+    assert torch.autograd.gradcheck(lambda maps: moments(maps, 1e-5), features)
 
 
 # ------------------------------------------------------------------------------- total variation
@@ -546,7 +544,7 @@ def test_styles_are_mixed_equally_without_weights_and_one_weight_takes_all(loss:
 def test_statistics_are_the_diagonal_view_of_a_gram_matrix() -> None:
     """Gᵢᵢ = μᵢ² + σᵢ²: what StatisticsLoss does not see is how channels fire together."""
     features = double_maps(1, 4, 6, 7, seed=0)
-    mean, deviation = mean_std(features, eps=0)
+    mean, deviation = moments(features, eps=0)
     diagonal = gram(features, "hw").diagonal(dim1=1, dim2=2)
     torch.testing.assert_close(diagonal, mean.square() + deviation.square())
     alone = features.clone()
@@ -588,7 +586,7 @@ def test_perceptual_loss_sees_blur_where_pixels_hardly_do() -> None:
 # -------------------------------------------------------------------------------- wrong arguments
 
 
-@pytest.mark.parametrize("function", [gram, mean_std, total_variation, *LOSSES])
+@pytest.mark.parametrize("function", [gram, moments, total_variation, *LOSSES])
 @pytest.mark.parametrize(
     ("features", "error"),
     [

@@ -1,0 +1,313 @@
+r"""Warping: the frame before, moved to where the flow says its pixels went.
+
+Bytes: image and flow once, the result once; with a blend also the current frame and the mask. Four
+corners are read for each pixel, but neighbours share them, and the cache holds them.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from nstlib.kernels.arguments import check_like, check_maps
+from nstlib.kernels.backend import Kernel, operator, tl
+from nstlib.kernels.tiles import offset_of, strides_of, tiles_for
+
+Border = Literal["border", "zeros", "reflection"]
+
+FAR = 2.0**30  # pixels; a flow beyond is as far as this: it must fit a whole number
+
+# ------------------------------------------------------------------------------------ reference
+
+
+def reference(
+    image: Tensor, flow: Tensor, border: str, current: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    """Compute :func:`warp` with PyTorch."""
+    moved = _moved(image, flow, border)
+    if current is not None and mask is not None:
+        moved = mask * moved + (1 - mask) * current
+    return torch.empty_like(image).copy_(moved)
+
+
+def _moved(image: Tensor, flow: Tensor, border: str) -> Tensor:
+    """Return the image where the flow points to, in float32 at least."""
+    corners = _corners(image, flow, border)
+    return sum((share * value for value, _, share, _ in corners), flow.new_zeros(()))
+
+
+# The pixel values at one corner (N, C, H, W); where they lie in a plane (N, 1, H·W); their share in
+# the result (N, 1, H, W); and what a change of the flow, (N, 2, H, W), changes in that share.
+Corner = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _corners(image: Tensor, flow: Tensor, border: str) -> Iterator[Corner]:
+    """Yield the four pixels around each place that the flow points to."""
+    height, width = image.shape[2:]
+    rows = torch.arange(height, device=image.device)[:, None]
+    columns = torch.arange(width, device=image.device)
+    # Whole pixels and the rest apart: added to a column first, the rest would lose its last digits.
+    whole = flow.nan_to_num().clamp(-FAR, FAR).floor()
+    x, y = (flow - whole).split(1, dim=1)  # (N, 1, H, W); NaN where the flow is no number
+    step_x, step_y = whole.long().split(1, dim=1)
+    for down in (0, 1):
+        row, inside_y = _on_axis(rows + step_y + down, height, border)
+        share_y, slope_y = (y, 1) if down else (1 - y, -1)
+        for right in (0, 1):
+            column, inside_x = _on_axis(columns + step_x + right, width, border)
+            share_x, slope_x = (x, 1) if right else (1 - x, -1)
+            index = (row * width + column).flatten(2)  # (N, 1, H·W)
+            value = image.flatten(2).gather(2, index.expand(-1, image.shape[1], -1))
+            inside = inside_x & inside_y
+            slope = torch.cat([slope_x * share_y, share_x * slope_y], dim=1)
+            yield value.view(image.shape), index, share_x * share_y * inside, slope * inside
+
+
+def _on_axis(place: Tensor, size: int, border: str) -> tuple[Tensor, Tensor]:
+    """Return which pixel stands for one at ``place``, and whether it is a picture's at all."""
+    inside = (place >= 0) & (place < size) if border == "zeros" else torch.ones_like(place) > 0
+    if border == "reflection":
+        within = place.remainder(2 * size)  # there and back again
+        place = torch.minimum(within, 2 * size - 1 - within)
+    return place.clamp(0, size - 1), inside
+
+
+# --------------------------------------------------------------------------------------- Triton
+
+
+@Kernel
+def on_axis(place, size, BORDER: tl.constexpr):
+    """Return which pixel stands for one at ``place``."""
+    if BORDER == "reflection":
+        within = place % (2 * size)
+        within = tl.where(within < 0, within + 2 * size, within)  # % keeps the sign, as in C
+        place = tl.minimum(within, 2 * size - 1 - within)
+    return tl.minimum(tl.maximum(place, 0), size - 1)
+
+
+@Kernel
+def whole_pixels(flow):
+    """Return the whole pixels of a flow, as a number that fits; of NaN 0."""
+    whole = tl.floor(tl.where(flow == flow, flow, 0.0))
+    return tl.minimum(tl.maximum(whole, -1073741824.0), 1073741824.0)  # FAR
+
+
+@Kernel
+def move(
+    image,
+    flow,
+    current,
+    mask,
+    out,
+    channels,
+    height,
+    width,
+    stride_n,
+    stride_c,
+    stride_h,
+    stride_w,
+    flow_n,
+    flow_c,
+    flow_h,
+    flow_w,
+    FLOW_FLAT: tl.constexpr,
+    current_n,
+    current_c,
+    current_h,
+    current_w,
+    CURRENT_FLAT: tl.constexpr,
+    mask_n,
+    mask_c,
+    mask_h,
+    mask_w,
+    MASK_FLAT: tl.constexpr,
+    to_n,
+    to_c,
+    to_h,
+    to_w,
+    TO_FLAT: tl.constexpr,
+    BORDER: tl.constexpr,
+    BLENDED: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    """Move a tile of pixels, all channels of it, so that its flow is read once."""
+    n = tl.program_id(1)
+    p = tl.program_id(0).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
+    there = p < height * width
+    at = offset_of(n, 0, p, width, flow_n, flow_c, flow_h, flow_w, FLOW_FLAT)
+    flow_x = tl.load(flow + at, mask=there, other=0.0).to(tl.float32)
+    flow_y = tl.load(flow + at + flow_c, mask=there, other=0.0).to(tl.float32)
+    whole_x, whole_y = whole_pixels(flow_x), whole_pixels(flow_y)
+    share_x, share_y = flow_x - whole_x, flow_y - whole_y
+    column, row = p % width + whole_x.to(tl.int64), p // width + whole_y.to(tl.int64)
+    if BLENDED:
+        at = offset_of(n, 0, p, width, mask_n, mask_c, mask_h, mask_w, MASK_FLAT)
+        kept = tl.load(mask + at, mask=there, other=0.0).to(tl.float32)
+    for first in range(0, channels, BLOCK_C):
+        c = first + tl.arange(0, BLOCK_C)[None, :]
+        inside = there & (c < channels)
+        plane = n.to(tl.int64) * stride_n + c.to(tl.int64) * stride_c
+        moved = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)
+        for down in tl.static_range(2):
+            for right in tl.static_range(2):
+                i, j = row + down, column + right
+                share = tl.where(down == 1, share_y, 1.0 - share_y)
+                share *= tl.where(right == 1, share_x, 1.0 - share_x)
+                if BORDER == "zeros":
+                    held = (i >= 0) & (i < height) & (j >= 0) & (j < width)
+                    share = tl.where(held, share, 0.0)
+                i, j = on_axis(i, height, BORDER), on_axis(j, width, BORDER)
+                corner = image + plane + i * stride_h + j * stride_w
+                value = tl.load(corner, mask=inside, other=0.0).to(tl.float32)
+                moved += share * value
+        if BLENDED:
+            beside = offset_of(
+                n, c, p, width, current_n, current_c, current_h, current_w, CURRENT_FLAT
+            )
+            now = tl.load(current + beside, mask=inside, other=0.0).to(tl.float32)
+            moved = kept * moved + (1.0 - kept) * now
+        to = offset_of(n, c, p, width, to_n, to_c, to_h, to_w, TO_FLAT)
+        tl.store(out + to, moved.to(out.dtype.element_ty), mask=inside)
+
+
+def in_triton(
+    image: Tensor, flow: Tensor, border: str, current: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    """Compute :func:`warp` with Triton."""
+    images, channels, height, width = image.shape
+    tiles = tiles_for(image, 1024, each=4)  # each element has four addresses
+    out = torch.empty_like(image)
+    now, kept = (image, image) if current is None or mask is None else (current, mask)
+    move.launch(
+        (-(-height * width // tiles.pixels), images),
+        image,
+        flow,
+        now,
+        kept,
+        out,
+        channels,
+        height,
+        width,
+        *image.stride(),
+        *strides_of(flow),
+        *strides_of(now),
+        *strides_of(kept),
+        *strides_of(out),
+        BORDER=border,
+        BLENDED=mask is not None,
+        **tiles.options,
+    )
+    return out
+
+
+# ------------------------------------------------------------------------ operator and gradient
+
+_warp = operator("warp", reference, in_triton)
+
+
+def _shape(
+    image: Tensor, flow: Tensor, border: str, current: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    return torch.empty_like(image)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, flow, ctx.border, current, mask = inputs
+    ctx.save_for_backward(image, flow, current, mask)
+
+
+def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
+    """Each pixel gives back to its four corners what it took from them, and their slopes to the flow."""
+    image, flow, current, mask = ctx.saved_tensors
+    of_out = of_out.to(flow.dtype)
+    of_current = of_mask = None
+    if current is not None and mask is not None:
+        of_current = ((1 - mask) * of_out).to(current.dtype)
+        if ctx.needs_input_grad[4]:
+            moved = _moved(image, flow, ctx.border)
+            of_mask = (of_out * (moved - current)).sum(dim=1, keepdim=True)
+        of_out = of_out * mask
+    images, channels, height, width = image.shape
+    plane = torch.arange(images * channels, device=image.device) * (height * width)
+    plane = plane.view(images, channels, 1)
+    of_image = of_out.new_zeros(image.numel())
+    of_flow = torch.zeros_like(flow)
+    for value, index, share, slope in _corners(image, flow, ctx.border):
+        at = (plane + index).flatten()  # (N·C·H·W)
+        # Adds in one order, also on a GPU, where scatter_add would add in any.
+        of_image = of_image.index_put((at,), (of_out * share).flatten(), accumulate=True)
+        of_flow = of_flow + slope * (of_out * value).sum(dim=1, keepdim=True)
+    of_image = of_image.view(image.shape).to(image.dtype)
+    return of_image, of_flow, None, of_current, of_mask
+
+
+_warp.register_fake(_shape)
+_warp.register_autograd(_gradient, setup_context=_save)
+
+
+def warp(
+    image: Tensor,
+    flow: Tensor,
+    border: Border = "border",
+    current: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    r"""Move an image along a flow, and blend it with the current frame where it is not to be trusted.
+
+    .. math:: w(p) = \text{image}(p + \text{flow}(p)), \qquad y = m\,w + (1 - m)\,\text{current}
+
+    Between pixels the four around are mixed linearly. To bring the frame before into the current
+    one, the flow must lead *from the current frame to the one before*: each pixel asks where it came
+    from.
+
+    Args:
+        image: ``(N, C, H, W)`` in float16, bfloat16, float32 or float64, in any layout.
+        flow: ``(N, 2, H, W)``: pixels to the right, then pixels down; a 1 stands for any N, H or W.
+        border: what lies beyond the picture: ``"border"`` its last pixels, ``"zeros"`` 0, or
+            ``"reflection"`` the picture, mirrored at the outer edge of its last pixels.
+        current, mask: the frame to fall back on, of the image's shape, and m, ``(N, 1, H, W)`` in
+            [0, 1], 1 where the warped image counts; both or neither.
+
+    Returns:
+        The image's shape, dtype and layout. A flow of 0 returns the image, bit for bit.
+
+    Raises:
+        TypeError, ValueError: no such tensors, or one of ``current`` and ``mask`` alone.
+
+    Bytes moved:
+        Image, flow and result once; with a blend the current frame and the mask once.
+
+    Precision:
+        Where between two pixels a place lies is computed in float32, whatever the picture's size.
+        Where the flow is not finite the result is NaN.
+
+    Example:
+        >>> image = torch.tensor([[[[1.0, 2.0, 4.0]]]])
+        >>> warp(image, torch.tensor([0.5, 0.0]).view(1, 2, 1, 1))
+        tensor([[[[1.5000, 3.0000, 4.0000]]]])
+
+    Reference:
+        Jaderberg et al., Spatial Transformer Networks, 2015; Ruder, Dosovitskiy & Brox, Artistic
+        Style Transfer for Videos, 2016 (the blend).
+    """
+    check_maps(image, "image")
+    if border not in get_args(Border):
+        raise ValueError(f"border is {border!r}; it takes {', '.join(map(repr, get_args(Border)))}")
+    if (current is None) != (mask is None):
+        missing = "current" if current is None else "mask"
+        raise ValueError(f"{missing} is missing; a blend takes both current and mask")
+    images, _, height, width = image.shape
+    place = image.device
+    exact = torch.float64 if image.dtype == torch.float64 else torch.float32
+    flow = check_like("flow", flow, (images, 2, height, width), "image", place).to(exact)
+    if current is not None and mask is not None:
+        current = check_like("current", current, tuple(image.shape), "image", place)
+        mask = check_like("mask", mask, (images, 1, height, width), "image", place).to(exact)
+    moved: Tensor = _warp(image, flow, border, current, mask)
+    return moved
