@@ -121,10 +121,11 @@ def in_triton(features: Tensor, scale: float) -> Tensor:
     """Compute F·Fᵀ / ``scale`` with Triton."""
     images, channels, height, width = features.shape
     pixels = height * width
-    # A tensor core takes 16 at least; beyond 128 the sums no longer fit a program's registers.
-    wide = min(128, max(16, power_of_two(channels)))
-    # Two tiles of 16 KB, three times buffered, fit on the chip of an A100 beside what tf32x3 needs.
-    long = min(256, 16384 // wide) // features.element_size()
+    # A tensor core takes 16 at least. The largest tiles that need no more registers than there are:
+    # float32 goes through tensor cores as three products of parts, which all want to be kept.
+    exact = features.dtype == torch.float32
+    wide = min(64 if exact else 128, max(16, power_of_two(channels)))
+    long = 2048 // wide if exact else 64 if wide == 128 else 128
     blocks = -(-channels // wide)
     # A part's product is C² numbers: at 16·C positions or more, writing it costs little.
     least = max(4, 16 * channels // long)
@@ -141,12 +142,12 @@ def in_triton(features: Tensor, scale: float) -> Tensor:
         blocks,
         *strides_of(features),
         # Three products of tensor cores that together are as exact as one in float32.
-        PRECISION="tf32x3" if features.dtype == torch.float32 else "ieee",
+        PRECISION="tf32x3" if exact else "ieee",
         UPCAST=is_interpreted(),  # which multiplies the bits of bfloat16 as if they were integers
         ONE_BLOCK=blocks == 1,
         BLOCK_P=long,
         BLOCK_C=wide,
-        num_warps=8 if wide == 128 else 4,
+        num_warps=8 if wide == 128 or (exact and wide == 64) else 4,
         num_stages=3,
     )
     gram = features.new_empty((images, channels, channels), dtype=torch.float32)

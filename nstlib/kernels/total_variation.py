@@ -20,22 +20,27 @@ from nstlib.kernels.tiles import offset_of, strides_of, tiles_for
 # ------------------------------------------------------------------------------------ reference
 
 
-def reference(image: Tensor, power: int, with_gradient: bool) -> tuple[Tensor, Tensor]:
-    """Compute the value, and the gradient where asked for, with PyTorch."""
+def reference(image: Tensor, power: int, with_slopes: bool) -> tuple[Tensor, Tensor]:
+    """Compute the value, and the slopes where asked for, with PyTorch.
+
+    The slopes are the gradient times the number of elements: a number near 1, where the gradient
+    itself, of a mean over so many, would be lost in half precision.
+    """
     values = float32_at_least(image)
     total = values.new_zeros(())
-    gradient = torch.zeros_like(values) if with_gradient else values.new_empty(0)
+    slopes = torch.zeros_like(values) if with_slopes else values.new_empty(0)
     for axis in (2, 3):
         size = values.shape[axis]
         if size == 1:
             continue
         step = values.diff(dim=axis)
         total += (step.abs() if power == 1 else step.square()).mean()
-        if with_gradient:
-            slope = (step.sign() if power == 1 else 2 * step) / step.numel()
-            gradient.narrow(axis, 1, size - 1).add_(slope)
-            gradient.narrow(axis, 0, size - 1).sub_(slope)
-    return total, gradient.to(image.dtype)
+        if with_slopes:
+            slope = step.sign() if power == 1 else 2 * step
+            share = values.numel() / step.numel()
+            slopes.narrow(axis, 1, size - 1).add_(slope, alpha=share)
+            slopes.narrow(axis, 0, size - 1).sub_(slope, alpha=share)
+    return total, slopes.to(image.dtype)
 
 
 # --------------------------------------------------------------------------------------- Triton
@@ -43,11 +48,11 @@ def reference(image: Tensor, power: int, with_gradient: bool) -> tuple[Tensor, T
 
 @Kernel
 def slope_of(step, SQUARED: tl.constexpr):
-    """Return the derivative of |step| or step²; that of NaN is NaN."""
+    """Return the derivative of |step| or step²; of |0| and |NaN| it is 0, as PyTorch has it."""
     if SQUARED:
         slope = 2.0 * step
     else:
-        slope = tl.where(step > 0, 1.0, tl.where(step < 0, -1.0, step))
+        slope = tl.where(step > 0, 1.0, tl.where(step < 0, -1.0, 0.0))
     return slope
 
 
@@ -55,12 +60,13 @@ def slope_of(step, SQUARED: tl.constexpr):
 def steps_and_slopes(
     image,
     sums,
-    gradient,
+    slopes,
     channels,
     height,
     width,
     row_share,
     column_share,
+    elements,
     stride_n,
     stride_c,
     stride_h,
@@ -72,14 +78,14 @@ def steps_and_slopes(
     to_w,
     TO_FLAT: tl.constexpr,
     SQUARED: tl.constexpr,
-    GRADIENT: tl.constexpr,
+    SLOPES: tl.constexpr,
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Store a tile's share of the value, and its pixels' gradient.
+    """Store a tile's share of the value, and its pixels' slopes.
 
     A pair of neighbours counts ``row_share`` one above the other and ``column_share`` side by side:
-    one over the number of such pairs.
+    one over the number of such pairs. A slope is worth ``elements`` times as much.
     """
     n = tl.program_id(2)
     p = tl.program_id(0).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
@@ -99,43 +105,44 @@ def steps_and_slopes(
     program = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     program += n * tl.num_programs(0) * tl.num_programs(1)
     tl.store(sums + program, tl.sum(tl.sum(share, axis=1), axis=0))
-    if GRADIENT:
+    if SLOPES:
         above, left = inside & (p >= width), inside & (column > 0)
         up = here - tl.load(image + at - stride_h, mask=above, other=0.0).to(tl.float32)
         back = here - tl.load(image + at - stride_w, mask=left, other=0.0).to(tl.float32)
         up, back = tl.where(above, up, 0.0), tl.where(left, back, 0.0)
         rows = slope_of(up, SQUARED) - slope_of(down, SQUARED)
         columns = slope_of(back, SQUARED) - slope_of(across, SQUARED)
-        found = row_share * rows + column_share * columns
+        found = (row_share * elements) * rows + (column_share * elements) * columns
         at = offset_of(n, c, p, width, to_n, to_c, to_h, to_w, TO_FLAT)
-        tl.store(gradient + at, found.to(gradient.dtype.element_ty), mask=inside)
+        tl.store(slopes + at, found.to(slopes.dtype.element_ty), mask=inside)
 
 
-def in_triton(image: Tensor, power: int, with_gradient: bool) -> tuple[Tensor, Tensor]:
-    """Compute the value, and the gradient where asked for, with Triton."""
+def in_triton(image: Tensor, power: int, with_slopes: bool) -> tuple[Tensor, Tensor]:
+    """Compute the value, and the slopes where asked for, with Triton."""
     images, channels, height, width = image.shape
     tiles = tiles_for(image)
     grid = (-(-height * width // tiles.pixels), -(-channels // tiles.channels), images)
     sums = image.new_empty(grid[::-1], dtype=torch.float32)
-    gradient = torch.empty_like(image) if with_gradient else image.new_empty(0)
+    slopes = torch.empty_like(image) if with_slopes else image.new_empty(0)
     pairs = images * channels * (height - 1) * width, images * channels * height * (width - 1)
     strides = strides_of(image)
     steps_and_slopes.launch(
         grid,
         image,
         sums,
-        gradient,
+        slopes,
         channels,
         height,
         width,
         *(1.0 / max(count, 1) for count in pairs),
+        float(image.numel()),
         *strides,
-        *(strides_of(gradient) if with_gradient else strides),
+        *(strides_of(slopes) if with_slopes else strides),
         SQUARED=power == 2,
-        GRADIENT=with_gradient,
+        SLOPES=with_slopes,
         **tiles.options,
     )
-    return sums.sum(), gradient
+    return sums.sum(), slopes
 
 
 # ------------------------------------------------------------------------ operator and gradient
@@ -143,28 +150,29 @@ def in_triton(image: Tensor, power: int, with_gradient: bool) -> tuple[Tensor, T
 _total_variation = operator("total_variation", reference, in_triton)
 
 
-def _shapes(image: Tensor, power: int, with_gradient: bool) -> tuple[Tensor, Tensor]:
+def _shapes(image: Tensor, power: int, with_slopes: bool) -> tuple[Tensor, Tensor]:
     exact = torch.float64 if image.dtype == torch.float64 else torch.float32
-    gradient = torch.empty_like(image) if with_gradient else image.new_empty(0)
-    return image.new_empty((), dtype=exact), gradient
+    slopes = torch.empty_like(image) if with_slopes else image.new_empty(0)
+    return image.new_empty((), dtype=exact), slopes
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, int, bool], output: tuple[Tensor, Tensor]) -> None:
-    _, ctx.power, _ = inputs
+    image, ctx.power, ctx.has_slopes = inputs
     ctx.set_materialize_grads(False)  # nobody asks for a second derivative: then there is no zero
-    ctx.save_for_backward(output[1])
+    ctx.save_for_backward(output[1] if ctx.has_slopes else image)
 
 
 def _gradient(
-    ctx: Any, of_value: Tensor | None, of_gradient: Tensor | None
+    ctx: Any, of_value: Tensor | None, of_slopes: Tensor | None
 ) -> tuple[Tensor | None, None, None]:
-    """The gradient is there already; its own derivative is a constant: of squares linear, else 0."""
-    (slopes,) = ctx.saved_tensors
+    """The slopes are there already; their own derivative is a constant: linear of squares, else 0."""
+    (kept,) = ctx.saved_tensors
     gradient: Tensor | None = None
     if of_value is not None:
-        gradient = (of_value * slopes).to(slopes.dtype)
-    if of_gradient is not None and ctx.power == 2:
-        curvature = _total_variation(of_gradient, 2, True)[1]
+        slopes = kept if ctx.has_slopes else _total_variation(kept, ctx.power, True)[1]
+        gradient = (of_value / kept.numel() * slopes).to(kept.dtype)
+    if of_slopes is not None and ctx.has_slopes and ctx.power == 2:
+        curvature = _total_variation(of_slopes, 2, True)[1]
         gradient = curvature if gradient is None else gradient + curvature
     return gradient, None, None
 

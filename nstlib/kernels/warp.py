@@ -52,7 +52,8 @@ def _corners(image: Tensor, flow: Tensor, border: str) -> Iterator[Corner]:
     rows = torch.arange(height, device=image.device)[:, None]
     columns = torch.arange(width, device=image.device)
     # Whole pixels and the rest apart: added to a column first, the rest would lose its last digits.
-    whole = flow.nan_to_num().clamp(-FAR, FAR).floor()
+    flow = flow.clamp(-FAR, FAR)
+    whole = flow.nan_to_num().floor()
     x, y = (flow - whole).split(1, dim=1)  # (N, 1, H, W); NaN where the flow is no number
     step_x, step_y = whole.long().split(1, dim=1)
     for down in (0, 1):
@@ -64,8 +65,11 @@ def _corners(image: Tensor, flow: Tensor, border: str) -> Iterator[Corner]:
             index = (row * width + column).flatten(2)  # (N, 1, H·W)
             value = image.flatten(2).gather(2, index.expand(-1, image.shape[1], -1))
             inside = inside_x & inside_y
+            value = value.view(image.shape)
+            if border == "zeros":
+                value = value.masked_fill(~inside, 0)  # a NaN there is not to be seen either
             slope = torch.cat([slope_x * share_y, share_x * slope_y], dim=1)
-            yield value.view(image.shape), index, share_x * share_y * inside, slope * inside
+            yield value, index, share_x * share_y * inside, slope * inside
 
 
 def _on_axis(place: Tensor, size: int, border: str) -> tuple[Tensor, Tensor]:
@@ -91,10 +95,12 @@ def on_axis(place, size, BORDER: tl.constexpr):
 
 
 @Kernel
-def whole_pixels(flow):
-    """Return the whole pixels of a flow, as a number that fits; of NaN 0."""
+def whole_and_rest(flow):
+    """Return the whole pixels of a flow, 0 of NaN, and what is left of it: 0 … 1, or NaN."""
+    flow = tl.where(flow > 1073741824.0, 1073741824.0, flow)  # FAR
+    flow = tl.where(flow < -1073741824.0, -1073741824.0, flow)
     whole = tl.floor(tl.where(flow == flow, flow, 0.0))
-    return tl.minimum(tl.maximum(whole, -1073741824.0), 1073741824.0)  # FAR
+    return whole.to(tl.int64), flow - whole
 
 
 @Kernel
@@ -143,9 +149,9 @@ def move(
     at = offset_of(n, 0, p, width, flow_n, flow_c, flow_h, flow_w, FLOW_FLAT)
     flow_x = tl.load(flow + at, mask=there, other=0.0).to(tl.float32)
     flow_y = tl.load(flow + at + flow_c, mask=there, other=0.0).to(tl.float32)
-    whole_x, whole_y = whole_pixels(flow_x), whole_pixels(flow_y)
-    share_x, share_y = flow_x - whole_x, flow_y - whole_y
-    column, row = p % width + whole_x.to(tl.int64), p // width + whole_y.to(tl.int64)
+    whole_x, share_x = whole_and_rest(flow_x)
+    whole_y, share_y = whole_and_rest(flow_y)
+    column, row = p % width + whole_x, p // width + whole_y
     if BLENDED:
         at = offset_of(n, 0, p, width, mask_n, mask_c, mask_h, mask_w, MASK_FLAT)
         kept = tl.load(mask + at, mask=there, other=0.0).to(tl.float32)
@@ -159,12 +165,12 @@ def move(
                 i, j = row + down, column + right
                 share = tl.where(down == 1, share_y, 1.0 - share_y)
                 share *= tl.where(right == 1, share_x, 1.0 - share_x)
+                seen = inside
                 if BORDER == "zeros":
-                    held = (i >= 0) & (i < height) & (j >= 0) & (j < width)
-                    share = tl.where(held, share, 0.0)
+                    seen = inside & (i >= 0) & (i < height) & (j >= 0) & (j < width)
                 i, j = on_axis(i, height, BORDER), on_axis(j, width, BORDER)
                 corner = image + plane + i * stride_h + j * stride_w
-                value = tl.load(corner, mask=inside, other=0.0).to(tl.float32)
+                value = tl.load(corner, mask=seen, other=0.0).to(tl.float32)
                 moved += share * value
         if BLENDED:
             beside = offset_of(
@@ -285,7 +291,7 @@ def warp(
 
     Precision:
         Where between two pixels a place lies is computed in float32, whatever the picture's size.
-        Where the flow is not finite the result is NaN.
+        Where the flow is NaN the result is NaN; an infinite flow leads beyond any border.
 
     Example:
         >>> image = torch.tensor([[[[1.0, 2.0, 4.0]]]])

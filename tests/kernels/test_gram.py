@@ -1,0 +1,93 @@
+"""Gram matrices against float64: symmetry, batches, blocks of channels, half precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from proof import (
+    DEVICE,
+    Case,
+    Subject,
+    check_derivatives,
+    check_gradient,
+    check_operator,
+    check_twice,
+    check_value,
+    draw,
+    laid_out,
+    maps_of,
+    plainly,
+)
+from torch import Tensor
+
+from nstlib import kernels
+
+
+def oracle(features: Tensor, normalize: str) -> Tensor:
+    _, channels, height, width = features.shape
+    scale = {"sum": 1, "hw": height * width, "chw": channels * height * width}[normalize]
+    return torch.einsum("nihw,njhw->nij", features, features) / scale
+
+
+SUBJECT = Subject(
+    name="gram",
+    inputs=lambda case: [maps_of(case)],
+    call=lambda kernels, features, normalize: kernels.gram(features, normalize),
+    oracle=oracle,
+    options={name: {"normalize": name} for name in ("hw", "chw", "sum")},
+    sums=True,
+    rounded=True,
+)
+CASES = SUBJECT.cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_equals_the_oracle(case: Case) -> None:
+    check_value(kernels, SUBJECT, case)
+
+
+@plainly
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_gradient_equals_the_oracles(dtype: torch.dtype, layout: str) -> None:
+    check_gradient(kernels, SUBJECT, Case("tile-1", layout, dtype, "normal", "hw"))
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    check_twice(kernels, SUBJECT, Case("primes", "crop", torch.float32, "normal", "hw"))
+
+
+@plainly
+def test_operator_is_well_formed() -> None:
+    check_operator(kernels, SUBJECT)
+
+
+@plainly
+def test_derivatives() -> None:
+    check_derivatives(kernels, SUBJECT)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("channels", [1, 16, 17, 129, 260])
+def test_any_number_of_channels(channels: int, layout: str) -> None:
+    """One block of 16, one and a bit, two of 128, and three."""
+    features = laid_out(draw(2, channels, 5, 8).float().to(DEVICE), layout)
+    found, exact = kernels.gram(features), oracle(features.double(), "hw")
+    assert (found - exact).abs().max() <= 1e-5 * exact.abs().max()
+    assert torch.equal(found, found.mT), "symmetric, bit for bit"
+
+
+def test_images_are_not_mixed() -> None:
+    features = draw(3, 4, 9, 11).float().to(DEVICE)
+    alone = torch.cat([kernels.gram(image[None]) for image in features])
+    torch.testing.assert_close(kernels.gram(features), alone)
+
+
+@pytest.mark.parametrize("normalize", ["hw", "chw", "sum"])
+def test_half_precision_neither_overflows_nor_vanishes(normalize: str) -> None:
+    for value in (100.0, 0.004):  # sums to 4.1e7; squared and scaled, to 2e-9
+        features = torch.full((1, 2, 64, 64), value, dtype=torch.float16, device=DEVICE)
+        exact = oracle(features.double(), normalize)
+        torch.testing.assert_close(
+            kernels.gram(features, normalize).double(), exact, rtol=1e-3, atol=0
+        )

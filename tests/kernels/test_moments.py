@@ -1,0 +1,102 @@
+"""Mean and deviation against float64, in every layout; cancellation, constants, single pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from proof import (
+    DEVICE,
+    Case,
+    Subject,
+    check_derivatives,
+    check_gradient,
+    check_operator,
+    check_twice,
+    check_value,
+    draw,
+    maps_of,
+    plainly,
+)
+from torch import Tensor
+
+from nstlib import kernels
+
+
+def oracle(features: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    flat = features.flatten(2)
+    mean = flat.sum(2) / flat.shape[2]
+    return mean, (((flat - mean[..., None]) ** 2).sum(2) / flat.shape[2] + eps).sqrt()
+
+
+SUBJECT = Subject(
+    name="moments",
+    inputs=lambda case: [maps_of(case)],
+    call=lambda kernels, features, eps: kernels.moments(features, eps),
+    oracle=oracle,
+    options={"eps 1e-8": {"eps": 1e-8}, "eps 0.1": {"eps": 0.1}},
+    magnitude=lambda features, eps: features.double().nan_to_num().abs().mean().item(),
+    sums=True,
+)
+CASES = SUBJECT.cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_equals_the_oracle(case: Case) -> None:
+    check_value(kernels, SUBJECT, case)
+
+
+@plainly
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradient_equals_the_oracles(dtype: torch.dtype) -> None:
+    check_gradient(kernels, SUBJECT, Case("tile-1", "channels_last", dtype, "normal", "eps 1e-8"))
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    check_twice(kernels, SUBJECT, Case("primes", "crop", torch.float32, "normal", "eps 1e-8"))
+
+
+@plainly
+def test_operator_is_well_formed() -> None:
+    check_operator(kernels, SUBJECT)
+
+
+@plainly
+def test_derivatives() -> None:
+    check_derivatives(kernels, SUBJECT)
+
+
+def test_a_small_spread_around_a_large_mean_does_not_cancel() -> None:
+    """E[x²] − E[x]² in float32 is −8 here: its numbers are 10⁸, and 1 in 10⁷ of them is lost."""
+    features = (draw(1, 2, 64, 64) + 1e4).float().to(DEVICE)
+    mean, std = kernels.moments(features)
+    flat = features.double().flatten(2)
+    assert (std.double() / flat.std(2, correction=0) - 1).abs().max() < 1e-6
+    assert (mean.double() / flat.mean(2) - 1).abs().max() < 1e-7
+    naive = features.square().mean((2, 3)) - features.mean((2, 3)).square()
+    assert (naive - 1).abs().max() > 0.5, "the formula that is avoided fails here"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_constant_plane_has_no_spread(dtype: torch.dtype) -> None:
+    features = torch.full((1, 2, 61, 67), 0.7, dtype=dtype, device=DEVICE)
+    mean, std = kernels.moments(features, eps=1e-8)
+    assert torch.equal(mean, features[:, :, 0, 0].float())
+    torch.testing.assert_close(std, torch.full_like(std, 1e-4))
+
+
+def test_one_pixel_has_the_spread_of_eps_and_a_gradient_of_zero() -> None:
+    features = torch.tensor([[[[3.0]]]], device=DEVICE, requires_grad=True)
+    mean, std = kernels.moments(features, eps=1e-4)
+    assert (mean.item(), std.item()) == (3.0, pytest.approx(0.01))
+    (gradient,) = torch.autograd.grad(std.sum(), features)
+    assert gradient.item() == 0
+
+
+def test_population_variance() -> None:
+    features = torch.tensor([1.0, 3.0], device=DEVICE).view(1, 1, 1, 2)
+    assert kernels.moments(features, eps=0)[1].item() == 1.0  # with Bessel's correction: 1.41
+
+
+def test_a_negative_eps_is_refused() -> None:
+    with pytest.raises(ValueError, match="eps is -1; it must be at least 0"):
+        kernels.moments(torch.zeros(1, 1, 2, 2), eps=-1)
