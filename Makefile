@@ -25,7 +25,7 @@ GALLERY = woodblock vortex stained_glass art_nouveau marbling mosaic-cathedral i
 	pointillism-pond cubism-fauve engraving gilded halftone-surf impasto weaving-dazzle vortex-dawn
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab demo test render gallery bench soak clean
+.PHONY: help setup lab demo test render gallery bench soak gpu clean
 
 help:
 	@echo "make lab     open notebook 01 in JupyterLab"
@@ -35,6 +35,7 @@ help:
 	@echo "make gallery paint the styles again, and stylise photos by each; writes data/"
 	@echo "make bench   measure how fast this machine stylises"
 	@echo "make soak    measure what takes too long for CI; writes data/benchmarks/"
+	@echo "make gpu     prove the kernels, on an NVIDIA GPU where there is one, and measure them there"
 	@echo "make clean   remove .venv and everything that was generated"
 
 setup: $(READY)
@@ -89,6 +90,14 @@ else
 	@echo "Not evaluated: the encoder. The pictures of the pairs in data/evaluation do not ship;"
 	@echo "say where they lie: make soak PICTURES=folder"
 endif
+
+# An image with a GPU may have PyTorch, Triton, NumPy, pytest and no network: then nothing is set up.
+ifneq ($(filter gpu,$(MAKECMDGOALS)),)
+CAN_RUN := $(shell $(PYTHON) tools/gpu.py --can-run 2>/dev/null && echo yes)
+endif
+
+gpu: $(if $(CAN_RUN),,$(READY))
+	@$(if $(CAN_RUN),$(PYTHON),$(BIN)/python) tools/gpu.py
 
 clean:
 	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_distill(commands)
     _add_evaluate(commands)
     _add_bench(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -351,6 +352,29 @@ def _run_bench_gatys(options: argparse.Namespace) -> None:
             "sizes": sizes,
         }
         benchmarks.write_json(options.out / "gatys.json", content)
+
+
+# --------------------------------------------------------------------------------------- doctor
+
+
+def _add_doctor(commands: Any) -> None:
+    command = commands.add_parser(
+        "doctor", help="say what this installation has, and what to do about each gap"
+    )
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+    command.set_defaults(run=_run_doctor)
+
+
+def _run_doctor(options: argparse.Namespace) -> None:
+    from nstlib import doctor
+
+    findings = doctor.examine()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+        return
+    # What Windows writes to a file or a pipe may have no arrow.
+    encoding = sys.stdout.encoding or "utf-8"
+    print(doctor.as_text(findings).encode(encoding, "replace").decode(encoding))
 
 
 # ------------------------------------------------------------------- flags from a dataclass's fields

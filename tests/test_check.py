@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstlib import check, losses
+from nstlib import check, kernels
 
 Answer = Callable[..., Any]
 
@@ -76,12 +76,36 @@ def coloured(
     return (photo + brightness(result) - brightness(photo)).clamp(0, 1)
 
 
+def tile_of(program: int, block: int, size: int) -> tuple[Tensor, Tensor]:
+    places = torch.arange(program * block, (program + 1) * block)
+    return places, places.lt(size)
+
+
+def offsets_of(c: int, p: Tensor, width: int, strides: tuple[int, int, int]) -> Tensor:
+    rows = torch.div(p, width, rounding_mode="floor")
+    return strides[0] * c + strides[1] * rows + strides[2] * (p - rows * width)
+
+
+def half_gram(f: Tensor) -> Tensor:
+    return torch.einsum("nchw,ndhw->ncd", f.float(), f.float()) / f[0, 0].numel()
+
+
+def slopes(x: Tensor, value: Answer = tv_by_slices) -> Tensor:
+    moved = x.clone().requires_grad_()
+    return torch.autograd.grad(value(moved), moved)[0]
+
+
 RIGHT: dict[str, list[Answer]] = {
-    "gram": [losses.gram, gram_by_einsum, gram_in_a_loop],
-    "total_variation": [losses.total_variation, tv_by_slices, lambda x: float(tv_by_slices(x))],
+    "gram": [kernels.gram, gram_by_einsum, gram_in_a_loop],
+    "total_variation": [kernels.total_variation, tv_by_slices, lambda x: float(tv_by_slices(x))],
     "receptive_field": [field],
     "masked_gram": [masked, lambda f, m: masked(f.double(), m.double())],
     "keep_colour": [coloured],
+    "tile": [tile_of, lambda *given: [part.float() for part in tile_of(*given)]],
+    "offsets": [offsets_of],
+    "half_gram": [half_gram, kernels.gram],
+    "masked_max": [lambda values, mask: values.masked_fill(~mask, -1e9).max(1).values],
+    "tv_gradient": [slopes],
 }
 
 # What is wrong, and words of the hint that it must get.
@@ -118,10 +142,10 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
     "masked_gram": [
         ("divided by H·W", lambda f, m: masked(f, m) * m.sum() / m.numel()),
         ("not divided", lambda f, m: masked(f, m) * m.sum()),
-        ("both factors", lambda f, m: losses.gram(f * m, "sum")[0] / m.sum()),
+        ("both factors", lambda f, m: kernels.gram(f * m, "sum")[0] / m.sum()),
         ("number of masked positions", lambda f, m: masked(f, m) * m.sum() / m.count_nonzero()),
-        ("soft edge is lost", lambda f, m: losses.gram(f[..., m[0, 0, 0] > 0])[0]),
-        ("mask is not used", lambda f, m: losses.gram(f)[0]),
+        ("soft edge is lost", lambda f, m: kernels.gram(f[..., m[0, 0, 0] > 0])[0]),
+        ("mask is not used", lambda f, m: kernels.gram(f)[0]),
         ("axis of length one", lambda f, m: masked(f, m)[None]),
     ],
     "keep_colour": [
@@ -131,6 +155,59 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("subtract Y(c)", lambda x, c: (c + coloured(x, 0 * x)).clamp(0, 1)),
         ("colour is gone", lambda x, c: coloured(x, 0 * x).expand_as(x)),
         ("blue, green, red", lambda x, c: coloured(x, c, (0.114, 0.587, 0.299))),
+    ],
+    "tile": [
+        ("mask is missing", lambda i, b, n: (tile_of(i, b, n)[0], torch.ones(b).bool())),
+        ("one too many", lambda i, b, n: (tile_of(i, b, n)[0], tile_of(i, b, n)[0] < n + 1)),
+        ("all programs read one block", lambda i, b, n: tile_of(0, b, n)),
+        ("blocks overlap", lambda i, b, n: (torch.arange(i, i + b), torch.arange(i, i + b) < n)),
+        ("it must return 2 values", lambda i, b, n: tile_of(i, b, n)[0]),
+    ],
+    "offsets": [
+        ("rows are taken to join", lambda c, p, w, s: c * s[0] + p * s[2]),
+        ("swapped", lambda c, p, w, s: c * s[0] + p % w * s[1] + p // w * s[2]),
+        ("columns' stride is missing", lambda c, p, w, s: offsets_of(c, p, w, (*s[:2], 1))),
+        ("channel's stride is missing", lambda c, p, w, s: offsets_of(c, p, w, (1, *s[1:]))),
+        ("channel is missing", lambda c, p, w, s: offsets_of(0, p, w, s)),
+    ],
+    "half_gram": [
+        ("overflows", lambda f: f.flatten(2) @ f.flatten(2).mT / 16384),
+        ("vanishes", lambda f: f.flatten(2).div(16384) @ f.flatten(2).mT),
+        ("overflows", lambda f: (f.flatten(2) @ f.flatten(2).mT).float() / 16384),
+        ("not divided", lambda f: 16384 * half_gram(f)),
+    ],
+    "masked_max": [
+        ("masked lanes hold 0", lambda values, mask: (values * mask).amax(1)),
+        ("mask is not used", lambda values, mask: values.max(1).values),
+        ("smallest", lambda values, mask: values[:, :6].amin(1)),
+        ("one number for all", lambda values, mask: values[mask].max()),
+    ],
+    "tv_gradient": [
+        ("sign is turned round", lambda x: -slopes(x)),
+        (
+            "not divided",
+            lambda x: slopes(x, lambda y: sum(y.diff(dim=d).abs().sum() for d in (2, 3))),
+        ),
+        (
+            "steps themselves",
+            lambda x: slopes(x, lambda y: sum(y.diff(dim=d).square().mean() / 2 for d in (2, 3))),
+        ),
+        (
+            "count one pair alike",
+            lambda x: slopes(
+                x, lambda y: sum(y.diff(dim=d).abs().sum() for d in (2, 3)) / y.numel()
+            ),
+        ),
+        (
+            "only the neighbour ahead",
+            lambda x: slopes(
+                x,
+                lambda y: (
+                    (x[:, :, 1:] - y[:, :, :-1]).abs().mean()
+                    + (x[..., 1:] - y[..., :-1]).abs().mean()
+                ).mul(1),
+            ),
+        ),
     ],
 }
 
@@ -182,7 +259,7 @@ def test_nan_is_wrong() -> None:
 
 def test_an_answer_cannot_spoil_its_own_check() -> None:
     def zeroing(features: Tensor) -> Tensor:
-        return losses.gram(features.zero_())
+        return kernels.gram(features.zero_())
 
     assert check.gram(zeroing).passed is False
 

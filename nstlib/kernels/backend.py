@@ -25,8 +25,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # Triton computes in float32; what comes in float64 is meant to be exact and stays with PyTorch.
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-# Stands in the text of kernels for triton.language, which takes its place when Triton is loaded.
-tl: Any = None
+
+class _Language:
+    """Stands for ``triton.language`` in the text of kernels, until Triton is loaded."""
+
+    def __getattr__(self, name: str) -> str:
+        return f"tl.{name}"  # in an annotation Triton reads text as well
+
+
+tl: Any = _Language()
 
 KERNELS: dict[str, Callable[..., Any]] = {}  # every operator of the package, by name
 

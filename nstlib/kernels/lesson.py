@@ -1,0 +1,175 @@
+"""What the lesson on kernels shows: what a program reads and masks, and what bytes are moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nstlib.config import Range
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Colours that stay apart for colour-blind eyes, and hatching beside them.
+READ, MASKED, OTHER = "#0072B2", "#E69F00", "#E6E6E6"
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """What one program of a grid does with a picture.
+
+    ``rows`` and ``columns`` are those of its tile, ``read`` says which of its lanes lie inside.
+    """
+
+    height: int
+    width: int
+    rows: Tensor
+    columns: Tensor
+    read: Tensor  # (rows, columns)
+    program: int
+    programs: int
+
+
+def lanes_of(
+    height: Annotated[int, Range(1, 16, "rows of the picture")] = 9,
+    width: Annotated[int, Range(1, 24, "pixels in a row")] = 13,
+    block_height: Literal[1, 2, 4, 8] = 4,
+    block_width: Literal[1, 2, 4, 8, 16] = 8,
+    program: Annotated[int, Range(0, 23, "which program to show")] = 3,
+) -> Lanes:
+    """Return what a program reads where a grid of tiles covers a picture.
+
+    Raises:
+        ValueError: there are fewer programs.
+
+    Example:
+        >>> lanes = lanes_of(height=3, width=5, block_height=2, block_width=4, program=1)
+        >>> lanes.programs, lanes.read.tolist()
+        (4, [[True, False, False, False], [True, False, False, False]])
+    """
+    down, across = -(-height // block_height), -(-width // block_width)
+    if program >= down * across:
+        raise ValueError(
+            f"program is {program}; the last of these {down * across} is number {down * across - 1}"
+        )
+    rows = program // across * block_height + torch.arange(block_height)
+    columns = program % across * block_width + torch.arange(block_width)
+    read = (rows < height)[:, None] & (columns < width)[None, :]
+    return Lanes(height, width, rows, columns, read, program, down * across)
+
+
+def draw_lanes(lanes: Lanes) -> Figure:
+    """Draw the picture's pixels, those that the program reads, and the lanes that it masks.
+
+    Example:
+        >>> draw_lanes(lanes_of()).axes[0].get_title()
+        'program 3 of 0 … 5: 20 lanes read, 12 masked'
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    bottom = max(lanes.height, int(lanes.rows[-1]) + 1)
+    right = max(lanes.width, int(lanes.columns[-1]) + 1)
+    figure = Figure(figsize=(0.3 * right + 0.6, 0.3 * bottom + 0.9), dpi=110, facecolor="white")
+    axes = figure.add_axes((0.04, 0.04, 0.92, 0.92 * bottom / (bottom + 2)))
+    for row in range(lanes.height):
+        for column in range(lanes.width):
+            axes.add_patch(Rectangle((column + 0.07, row + 0.07), 0.86, 0.86, color=OTHER))
+    for i, row in enumerate(lanes.rows.tolist()):
+        for j, column in enumerate(lanes.columns.tolist()):
+            inside = bool(lanes.read[i, j])
+            lane = Rectangle((column + 0.07, row + 0.07), 0.86, 0.86, lw=0)
+            lane.set_facecolor(READ if inside else MASKED)
+            lane.set_hatch("" if inside else "////")
+            axes.add_patch(lane)
+    outline = Rectangle((0, 0), lanes.width, lanes.height, fill=False, edgecolor="black", lw=1.2)
+    axes.add_patch(outline)
+    read, masked = int(lanes.read.sum()), int((~lanes.read).sum())
+    last = lanes.programs - 1
+    title = f"program {lanes.program} of 0 … {last}: {read} lanes read, {masked} masked"
+    axes.set_title(title, fontsize=9)
+    axes.set_xlim(-0.1, right + 0.1)
+    axes.set_ylim(bottom + 0.1, -0.1)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    return figure
+
+
+def draw_bars(
+    values: Mapping[str, Mapping[str, float]], unit: str, title: str, log: bool = False
+) -> Figure:
+    """Draw horizontal bars: a group for each name, a bar for each of its parts.
+
+    Example:
+        >>> draw_bars({"copy": {"predicted": 1.0}}, "ms", "times").axes[0].get_xlabel()
+        'ms'
+    """
+    from matplotlib.figure import Figure
+
+    parts = list(dict.fromkeys(part for group in values.values() for part in group))
+    figure = Figure(
+        figsize=(6.4, 0.6 + 0.26 * len(values) * (len(parts) + 0.6)),
+        dpi=120,
+        facecolor="white",
+        layout="constrained",
+    )
+    axes = figure.add_subplot()
+    looks = [(READ, ""), (MASKED, "////"), ("#009E73", ".."), ("#999999", "xx")]
+    for i, part in enumerate(parts):
+        colour, hatch = looks[i % len(looks)]
+        places = [j + (i - (len(parts) - 1) / 2) * 0.8 / len(parts) for j in range(len(values))]
+        widths = [group.get(part, 0.0) for group in values.values()]
+        axes.barh(
+            places,
+            widths,
+            0.72 / len(parts),
+            color=colour,
+            hatch=hatch,
+            label=part,
+            edgecolor="white",
+            linewidth=0.5,
+        )
+    axes.set_yticks(range(len(values)), list(values))
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.set_title(title, fontsize=10)
+    if log:
+        axes.set_xscale("log")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(parts) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def bytes_written(call: Callable[[], object]) -> int:
+    """Return the bytes of all tensors that PyTorch's operations make during a call.
+
+    Example:
+        >>> ones = torch.ones(100)
+        >>> bytes_written(lambda: ones[1:] * 2 + ones[:-1])
+        792
+    """
+    made: dict[int, Tensor] = {}  # kept until the end, so that no memory is given out twice
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, function: Any, types: Any, arguments: Any = (), options: Any = None
+        ) -> Any:
+            result = function(*arguments, **(options or {}))
+            given = {
+                value.untyped_storage().data_ptr()
+                for value in arguments
+                if isinstance(value, Tensor)
+            }
+            if isinstance(result, Tensor) and result.untyped_storage().data_ptr() not in given:
+                made[result.data_ptr()] = result  # neither a view nor written in place
+            return result
+
+    with Watch():  # type: ignore[no-untyped-call]
+        call()
+    return sum(value.nbytes for value in made.values())

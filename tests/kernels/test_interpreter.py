@@ -1,0 +1,84 @@
+"""Launching from a process that is not the interpreter's own: a notebook's, or this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+import torch
+
+from nstlib.kernels import backend, interpreter
+from nstlib.kernels.backend import Kernel, KernelError, tl
+from nstlib.kernels.interpreter import launch
+
+pytestmark = pytest.mark.skipif(
+    backend.is_interpreted(), reason="this process is the interpreter's already"
+)
+needs_triton = pytest.mark.skipif(not backend.has_triton(), reason="Triton is not installed")
+
+
+@Kernel
+def doubled(value):  # type: ignore[no-untyped-def]
+    return 2 * value
+
+
+@Kernel
+def double(x, out, size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < size
+    tl.store(out + place, doubled(tl.load(x + place, mask=inside, other=0.0)), mask=inside)
+
+
+@Kernel
+def misspelt(x, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    tl.store(x + tl.arange(0, BLOCK), tl.lod(x))
+
+
+@Kernel
+def astray(x, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    tl.store(x + 2**45 + tl.arange(0, BLOCK), 1.0)
+
+
+@needs_triton
+def test_a_launch_changes_the_callers_tensors() -> None:
+    x, out = torch.arange(10.0), torch.full((12,), -1.0)
+    launch(double, (3,), x, out, 10, BLOCK=4)
+    assert out.tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, -1, -1]
+    assert x.tolist() == list(range(10))
+
+
+@needs_triton
+def test_one_process_serves_all_launches() -> None:
+    x, out = torch.ones(4), torch.zeros(4)
+    launch(double, (1,), x, out, 4, BLOCK=4)
+    children = {child.pid for child in multiprocessing.active_children()}
+    launch(double, (1,), out, x, 4, BLOCK=4)
+    assert x.tolist() == [4, 4, 4, 4]
+    assert {child.pid for child in multiprocessing.active_children()} == children
+
+
+@needs_triton
+def test_a_mistake_is_told_and_the_next_launch_works() -> None:
+    x = torch.zeros(4)
+    with pytest.raises(KernelError, match=r"misspelt failed in Triton's interpreter.*lod"):
+        launch(misspelt, (1,), x, BLOCK=4)
+    launch(double, (1,), torch.ones(4), x, 4, BLOCK=4)
+    assert x.tolist() == [2, 2, 2, 2]
+
+
+@needs_triton
+def test_a_crash_is_told_and_the_next_launch_works() -> None:
+    x = torch.zeros(4)
+    with pytest.raises(KernelError, match="astray ended the interpreter: it reads or writes far"):
+        launch(astray, (1,), x, BLOCK=4)
+    launch(double, (1,), torch.ones(4), x, 4, BLOCK=4)
+    assert x.tolist() == [2, 2, 2, 2]
+
+
+def test_without_triton_something_else_gives_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "has_triton", lambda: False)
+    x, out = torch.ones(4), torch.zeros(4)
+    launch(double, (1,), x, out, 4, BLOCK=4, instead=lambda: out.copy_(2 * x))
+    assert out.tolist() == [2, 2, 2, 2]
+    with pytest.raises(KernelError, match="Triton is not installed"):
+        launch(double, (1,), x, out, 4, BLOCK=4)
