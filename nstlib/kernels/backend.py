@@ -176,8 +176,8 @@ def report() -> str:
 
     Example:
         >>> print(report())  # doctest: +ELLIPSIS
-        device dtype    runs in  because
-        cpu    float32  ...
+        device  dtype     runs in  because
+        cpu     float32   ...
     """
     devices = ["cpu"]
     devices += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -193,6 +193,6 @@ def report() -> str:
             lines.append((device, str(dtype).removeprefix("torch."), runs_in, why))
     widths = [max(len(line[i]) for line in lines) for i in range(3)]
     return "\n".join(
-        " ".join([*(part.ljust(w) for part, w in zip(line, widths, strict=False)), line[3]])
+        "  ".join([*(part.ljust(w) for part, w in zip(line, widths, strict=False)), line[3]])
         for line in lines
     )

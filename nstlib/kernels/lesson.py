@@ -75,8 +75,10 @@ def draw_lanes(lanes: Lanes) -> Figure:
 
     bottom = max(lanes.height, int(lanes.rows[-1]) + 1)
     right = max(lanes.width, int(lanes.columns[-1]) + 1)
-    figure = Figure(figsize=(0.3 * right + 0.6, 0.3 * bottom + 0.9), dpi=110, facecolor="white")
-    axes = figure.add_axes((0.04, 0.04, 0.92, 0.92 * bottom / (bottom + 2)))
+    cell, title_height = 0.3, 0.35  # inches
+    size = (cell * right, cell * bottom + title_height)
+    figure = Figure(figsize=size, dpi=110, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, cell * bottom / size[1]))
     for row in range(lanes.height):
         for column in range(lanes.width):
             axes.add_patch(Rectangle((column + 0.07, row + 0.07), 0.86, 0.86, color=OTHER))
@@ -92,7 +94,7 @@ def draw_lanes(lanes: Lanes) -> Figure:
     read, masked = int(lanes.read.sum()), int((~lanes.read).sum())
     last = lanes.programs - 1
     title = f"program {lanes.program} of 0 … {last}: {read} lanes read, {masked} masked"
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, loc="left")
     axes.set_xlim(-0.1, right + 0.1)
     axes.set_ylim(bottom + 0.1, -0.1)
     axes.set_aspect("equal")

@@ -6,13 +6,14 @@ import multiprocessing
 
 import pytest
 import torch
+from proof import DEVICE
 
 from nstlib.kernels import backend, interpreter
 from nstlib.kernels.backend import Kernel, KernelError, tl
 from nstlib.kernels.interpreter import launch
 
 pytestmark = pytest.mark.skipif(
-    backend.is_interpreted(), reason="this process is the interpreter's already"
+    backend.is_interpreted() or DEVICE == "cuda", reason="this is the interpreter, or needs none"
 )
 needs_triton = pytest.mark.skipif(not backend.has_triton(), reason="Triton is not installed")
 

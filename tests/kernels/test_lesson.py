@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from matplotlib.colors import to_hex
 
 from nstlib.kernels.lesson import MASKED, READ, bytes_written, draw_bars, draw_lanes, lanes_of
 
@@ -30,6 +29,7 @@ def test_a_program_that_is_not_there_is_refused() -> None:
 
 
 def test_the_drawing_has_a_square_for_each_lane() -> None:
+    to_hex = pytest.importorskip("matplotlib.colors").to_hex
     lanes = lanes_of(9, 13, 4, 8, program=5)
     colours = [to_hex(patch.get_facecolor()).upper() for patch in draw_lanes(lanes).axes[0].patches]
     assert colours.count(READ) == int(lanes.read.sum()) == 5
@@ -37,6 +37,7 @@ def test_the_drawing_has_a_square_for_each_lane() -> None:
 
 
 def test_bars_are_as_long_as_their_values() -> None:
+    pytest.importorskip("matplotlib")
     figure = draw_bars({"one": {"a": 1.0, "b": 2.0}, "two": {"a": 3.0}}, "ms", "times")
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1, 3, 2, 0]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "two"]
