@@ -57,7 +57,7 @@ def test_every_kernel_has_an_entry() -> None:
 def test_the_contenders_compute_the_same(
     kernel: str, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NSTLIB_KERNELS", "torch")
+    monkeypatch.setenv("NSTLIB_KERNELS", "triton" if backend.is_interpreted() else "torch")
     maps = benchmark.maps_for(TINY, torch.float32, layout, CPU)
     entry = ENTRIES[kernel]
     inputs = entry.inputs(maps)
@@ -66,7 +66,7 @@ def test_the_contenders_compute_the_same(
         outputs(entry.public(*inputs)), outputs(entry.reference(*inputs)), strict=True
     ):
         assert ours.dtype == plain.dtype
-        assert torch.allclose(ours, plain, atol=1e-6)
+        assert torch.allclose(ours, plain, rtol=1e-4, atol=1e-5)
 
 
 def outputs(found: object) -> tuple[Tensor, ...]:
