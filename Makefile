@@ -64,7 +64,9 @@ test: $(READY)
 	$(HEADING) "Types"
 	$(BIN)/mypy
 	$(HEADING) "Unit tests"
-	$(BIN)/pytest tests nstlib -m "not browser" --durations=10
+	$(BIN)/pytest tests nstlib -m "not browser" --durations=10 -n 2
+	$(HEADING) "Kernels, in Triton's interpreter"
+	NSTLIB_KERNELS=triton TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels --durations=5 -n 2
 	$(HEADING) "Notebooks"
 	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks --durations=10
 	$(HEADING) "Browser tests"

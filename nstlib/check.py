@@ -287,6 +287,7 @@ def masked_max(answer: Answer) -> Result:
         ),
     }
     values = _maps(1, 1, 3, 8)[0, 0] - 4  # all below 0
+    values[2] -= 1e6  # and some far below
     values[:, 6:] = 9  # what happens to lie beyond
     mask = (torch.arange(8) < 6).expand(3, 8)
     return _compare("masked_max", answer, right, [(values, mask)], mistakes)

@@ -104,7 +104,7 @@ RIGHT: dict[str, list[Answer]] = {
     "tile": [tile_of, lambda *given: [part.float() for part in tile_of(*given)]],
     "offsets": [offsets_of],
     "half_gram": [half_gram, kernels.gram],
-    "masked_max": [lambda values, mask: values.masked_fill(~mask, -1e9).max(1).values],
+    "masked_max": [lambda values, mask: values.masked_fill(~mask, -1e30).max(1).values],
     "tv_gradient": [slopes],
 }
 

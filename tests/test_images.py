@@ -1073,7 +1073,8 @@ def test_compare_in_columns() -> None:
 
 @pytest.mark.parametrize("width", [1, 333, 378, 1023])
 def test_show_keeps_every_pixel(width: int) -> None:
-    image = torch.rand(1, 1, 5, width).expand(1, 3, 5, width)
+    generator = torch.Generator().manual_seed(width)
+    image = torch.rand(1, 1, 5, width, generator=generator).expand(1, 3, 5, width)
     picture = show(image)
     assert (picture.width, picture.height) == (width + 24, 5 + 24)
     drawn = load_image(picture.data)

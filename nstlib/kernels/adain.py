@@ -221,7 +221,8 @@ def adain(
         TypeError, ValueError: no such tensors.
 
     Bytes moved:
-        Content and result once where a plane has up to 16,384 positions; the content twice beyond.
+        Content and result once where a plane has up to 16,384 positions (1,024 with channels
+        last); the content twice beyond.
 
     Precision:
         Statistics and arithmetic are in float32; a constant channel becomes the style's mean.

@@ -215,8 +215,8 @@ def instance_norm(
         TypeError, ValueError: no such tensors.
 
     Bytes moved:
-        Features, residual and result once where a plane has up to 16,384 positions; the features
-        twice beyond.
+        Features, residual and result once where a plane has up to 16,384 positions (1,024 with
+        channels last); the features twice beyond.
 
     Precision:
         Statistics and arithmetic are in float32.

@@ -67,7 +67,7 @@ def draw_lanes(lanes: Lanes) -> Figure:
     """Draw the picture's pixels, those that the program reads, and the lanes that it masks.
 
     Example:
-        >>> draw_lanes(lanes_of()).axes[0].get_title()
+        >>> draw_lanes(lanes_of()).axes[0].get_title(loc="left")
         'program 3 of 0 … 5: 20 lanes read, 12 masked'
     """
     from matplotlib.figure import Figure

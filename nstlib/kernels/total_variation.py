@@ -201,7 +201,8 @@ def total_variation(image: Tensor, power: Literal[1, 2] = 1) -> Tensor:
         TypeError, ValueError: no such image, or another power.
 
     Bytes moved:
-        The image once, and the gradient once where one is wanted.
+        The image once, and where a gradient is wanted the slopes once, from the same reading; to
+        scale them by what comes from above is a pass of its own.
 
     Precision:
         At equal neighbours |x| has no derivative; 0 is taken, as PyTorch does.
