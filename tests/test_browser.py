@@ -146,8 +146,9 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
-    (notebook,) = (root / "notebooks").glob("01-*.ipynb")
-    shutil.copy(notebook, folder / "notebooks" / "01.ipynb")
+    for number in ("01", "A1"):
+        (notebook,) = (root / "notebooks").glob(f"{number}-*.ipynb")
+        shutil.copy(notebook, folder / "notebooks" / f"{number}.ipynb")
     with jupyterlab(folder) as server:
         yield server
 
@@ -172,9 +173,7 @@ def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]
             "console",
             lambda message: complaints.append(message.text) if message.type == "error" else None,
         )
-        page.goto(f"{server.url}/lab/tree/notebooks/01.ipynb?token={server.token}")
-        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        wait_until(lambda: kernel_is_idle(server), "a kernel", pause_of(page), 120)
+        open_notebook(page, server, "01")
         yield page
         browser.close()
 
@@ -183,15 +182,25 @@ def pause_of(page: Page) -> Callable[[float], None]:
     return lambda seconds: page.wait_for_timeout(1000 * seconds)
 
 
-def kernel_is_idle(server: Server) -> bool:
+def open_notebook(page: Page, server: Server, number: str) -> None:
+    """Show a notebook, and wait for its kernel."""
+    page.goto(f"{server.url}/lab/tree/notebooks/{number}.ipynb?token={server.token}")
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    wait_until(lambda: kernel_is_idle(server, number), "a kernel", pause_of(page), 120)
+
+
+def kernel_is_idle(server: Server, number: str) -> bool:
     """The toolbar says "idle" before there is a kernel: the server knows."""
-    kernels = [session["kernel"] for session in server.get("/api/sessions")]
+    kernels = [
+        session["kernel"]
+        for session in server.get("/api/sessions")
+        if session["path"] == f"notebooks/{number}.ipynb"
+    ]
     return any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels)
 
 
-@pytest.fixture(scope="module")
-def lab(page: Page, server: Server) -> Locator:
-    """The lab of the notebook, after Run All."""
+def run_all(page: Page, server: Server, number: str) -> None:
+    """Run all cells of the notebook that is shown, and wait until they have run."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
 
@@ -203,7 +212,13 @@ def lab(page: Page, server: Server) -> Locator:
     # The counts that are stored in the notebook go when its cells are queued.
     wait_until(waiting, "the cells to be queued", pause_of(page), 30)
     wait_until(lambda: not waiting(), "all cells to run", pause_of(page), 800)
-    wait_until(lambda: kernel_is_idle(server), "the kernel to rest", pause_of(page), 60)
+    wait_until(lambda: kernel_is_idle(server, number), "the kernel to rest", pause_of(page), 60)
+
+
+@pytest.fixture(scope="module")
+def lab(page: Page, server: Server) -> Locator:
+    """The lab of notebook 01, after Run All."""
+    run_all(page, server, "01")
     lab = page.locator(".nst-lab")
     lab.scroll_into_view_if_needed()
     return lab
@@ -225,9 +240,9 @@ def step_of(lab: Locator) -> int:
     return int(found[1]) if found else 0
 
 
-def pixels(lab: Locator) -> np.ndarray:
+def pixels(lab: Locator, picture: str = "img.nst-picture") -> np.ndarray:
     """What the lab's picture shows, small."""
-    shown = lab.locator("img.nst-picture").evaluate(THUMBNAIL)
+    shown = lab.locator(picture).evaluate(THUMBNAIL)
     return np.array(shown, dtype=float).reshape(16, 16, 4)[..., :3]
 
 
@@ -343,3 +358,26 @@ def test_the_lab_fits_its_page(lab: Locator, page: Page) -> None:
         .filter(part => part.getBoundingClientRect().right > lab.getBoundingClientRect().right + 1)
         .map(part => part.outerHTML)""")
     assert wide == []
+
+
+def test_sliders_of_the_lesson_on_kernels_answer(
+    lab: Locator, server: Server, page: Page, complaints: list[str]
+) -> None:
+    """The last: it leaves the lab's page."""
+    open_notebook(page, server, "A1")
+    run_all(page, server, "A1")
+    explorer = page.locator(".nst-explorer").first
+    explorer.scroll_into_view_if_needed()
+    slider = explorer.locator("[role=slider]").last  # which program
+    before = pixels(explorer, "img")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    wait_until(
+        lambda: (pixels(explorer, "img") != before).any(), "another tile", pause_of(page), 10
+    )
+    for _ in range(3):  # beyond the last program: told in a sentence, and the picture stays
+        page.keyboard.press("ArrowRight")
+    told = explorer.get_by_role("alert")
+    told.wait_for()
+    assert "the last of these 6 is number 5" in (told.text_content() or "")
+    assert complaints == []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nstlib.config import Range
+from nstlib.config import Range, data_dir
+from nstlib.kernels import benchmark
+from nstlib.kernels.backend import has_triton
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,6 +151,48 @@ def draw_bars(
     if len(parts) > 1:
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def shares_of_a_copy(folder: Path | None = None) -> dict[str, dict[str, float]]:
+    """Return what share of a copy's bandwidth each provider of each kernel reaches.
+
+    For a large batch in float32: measured now where there is a GPU, which takes a minute, else as
+    recorded in a folder's ``*.json`` by :mod:`nstlib.kernels.benchmark`; empty where nothing is.
+
+    Args:
+        folder: the ``benchmarks`` folder of what ships, without.
+
+    Example:
+        >>> isinstance(shares_of_a_copy(), dict)
+        True
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for row in _rows_measured() or _rows_recorded(folder or data_dir() / "benchmarks"):
+        if row["of_copy"] is not None and row["provider"] != "copy":
+            shares.setdefault(str(row["kernel"]), {})[str(row["provider"])] = row["of_copy"]
+    return shares
+
+
+def _rows_measured() -> list[dict[str, Any]]:
+    if not (torch.cuda.is_available() and has_triton()):
+        return []
+    place = torch.device("cuda")
+    found = [
+        benchmark.measure(kernel, benchmark.LARGE, torch.float32, "contiguous", place, repeats=10)
+        for kernel in benchmark.ENTRIES
+    ]
+    return [dataclasses.asdict(row) for rows in found for row in rows]
+
+
+def _rows_recorded(folder: Path) -> list[dict[str, Any]]:
+    """Return rows of the GPU that was recorded last, of those that say what a copy took."""
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        rows = json.loads(path.read_text(encoding="utf-8")).get("rows", [])
+        large = {"shape": list(benchmark.LARGE), "dtype": "float32", "layout": "contiguous"}
+        found = [row for row in rows if all(row.get(key) == large[key] for key in large)]
+        if found:
+            return found
+    return []
 
 
 def bytes_written(call: Callable[[], object]) -> int:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from nstlib.kernels.lesson import MASKED, READ, bytes_written, draw_bars, draw_lanes, lanes_of
+from nstlib.kernels.benchmark import LARGE
+from nstlib.kernels.lesson import (
+    MASKED,
+    READ,
+    bytes_written,
+    draw_bars,
+    draw_lanes,
+    lanes_of,
+    shares_of_a_copy,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +53,29 @@ def test_bars_are_as_long_as_their_values() -> None:
     figure = draw_bars({"one": {"a": 1.0, "b": 2.0}, "two": {"a": 3.0}}, "ms", "times")
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1, 3, 2, 0]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "two"]
+
+
+def recorded(provider: str, share: float | None, **changes: object) -> dict[str, object]:
+    place = {"shape": list(LARGE), "dtype": "float32", "layout": "contiguous"}
+    return place | {"kernel": "gram", "provider": provider, "of_copy": share} | changes
+
+
+def test_recorded_shares_are_those_of_the_large_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert shares_of_a_copy(tmp_path) == {}
+    (tmp_path / "gatys.json").write_text('{"sizes": []}')  # another benchmark's
+    rows = [
+        recorded("copy", 1.0),
+        recorded("triton", 0.9),
+        recorded("triton", 0.1, dtype="bfloat16"),
+        recorded("triton", 0.2, shape=[1, 64, 512, 512]),
+        recorded("eager", None),
+        recorded("triton", 0.8, kernel="warp"),
+    ]
+    (tmp_path / "a-gpu.json").write_text(json.dumps({"rows": rows}))
+    assert shares_of_a_copy(tmp_path) == {"gram": {"triton": 0.9}, "warp": {"triton": 0.8}}
 
 
 def test_views_and_writes_in_place_cost_nothing() -> None:
