@@ -83,7 +83,7 @@ def restyle(
 ):
     """Normalise a tile by its own statistics, give it the style's, and blend."""
     n = tl.program_id(2)
-    p = tl.program_id(0).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     there = c < channels
     inside = (p < pixels)[:, None] & there[None, :]
@@ -215,7 +215,7 @@ def adain(
         eps: added to the content's variance.
 
     Returns:
-        The content's shape, dtype and layout. Where alpha is 0 it is the content, bit for bit.
+        The content's shape, dtype and layout. Where alpha is 0, finite content stays, bit for bit.
 
     Raises:
         TypeError, ValueError: no such tensors.
@@ -237,15 +237,16 @@ def adain(
     """
     check_maps(content, "content")
     images, channels, height, width = content.shape
-    place, shape = content.device, (images, channels)
+    shape = (images, channels)
     exact = torch.float64 if content.dtype == torch.float64 else torch.float32
-    style_mean = check_like("style_mean", style_mean, shape, "content", place).to(exact)
-    style_std = check_like("style_std", style_std, shape, "content", place).to(exact)
+    style_mean = check_like("style_mean", style_mean, shape, content, (0,)).to(exact)
+    style_std = check_like("style_std", style_std, shape, content, (0,)).to(exact)
     if not isinstance(alpha, Tensor):
-        alpha = torch.full((1,), float(alpha), dtype=exact, device=place)
-    alpha = check_like("alpha", alpha, (images,), "content", place).to(exact)
+        alpha = torch.full((1,), float(alpha), dtype=exact, device=content.device)
+    alpha = check_like("alpha", alpha, (images,), content, (0,)).to(exact)
     if mask is not None:
-        mask = check_like("mask", mask, (images, 1, height, width), "content", place).to(exact)
+        plane = (images, 1, height, width)
+        mask = check_like("mask", mask, plane, content, (0, 2, 3)).to(exact)
     if not eps >= 0:
         raise ValueError(f"eps is {eps!r}; it must be at least 0")
     styled: Tensor = _adain(content, style_mean, style_std, alpha, mask, float(eps))

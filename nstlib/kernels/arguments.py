@@ -18,25 +18,33 @@ def check_maps(features: Tensor, argument: str = "features") -> None:
 
 
 def check_like(
-    argument: str, value: Tensor, wanted: tuple[int, ...], beside: str, device: torch.device
+    argument: str,
+    value: Tensor,
+    wanted: tuple[int, ...],
+    maps: Tensor,
+    free: tuple[int, ...],
+    beside: str = "content",
 ) -> Tensor:
-    """Return ``value`` expanded to a shape; a size of 1 may stand for any.
+    """Return ``value`` expanded to a shape; along the axes ``free`` a size of 1 may stand for any.
 
     Raises:
         TypeError: no floating-point tensor.
-        ValueError: a shape that does not expand to ``wanted``, or another device.
+        ValueError: another shape, or another device than that of ``maps``, which are ``beside``.
     """
     if not isinstance(value, Tensor) or not value.is_floating_point():
         found = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"{argument} is {found}; it must be a floating-point tensor")
-    pairs = zip(value.shape, wanted, strict=False)
-    if value.ndim != len(wanted) or any(have not in (1, want) for have, want in pairs):
+    fits = value.ndim == len(wanted) and all(
+        have == want or (have == 1 and axis in free)
+        for axis, (have, want) in enumerate(zip(value.shape, wanted, strict=True))
+    )
+    if not fits:
+        one = ", or 1 for " + " or ".join("NCHW"[axis] for axis in free) if free else ""
         raise ValueError(
-            f"{argument} has shape {tuple(value.shape)}; beside {beside} it must be {wanted}, "
-            "or 1 where all are alike"
+            f"{argument} has shape {tuple(value.shape)}; beside {beside} it must be {wanted}{one}"
         )
-    if value.device != device:
-        raise ValueError(f"{argument} is on {value.device}; {beside} is on {device}")
+    if value.device != maps.device:
+        raise ValueError(f"{argument} is on {value.device}; {beside} is on {maps.device}")
     return value.expand(wanted)
 
 

@@ -35,6 +35,10 @@ class _Language:
 
 tl: Any = _Language()
 
+OLDEST = (8, 0)  # the compute capability of an A100; older tensor cores make the kernels spill
+# Positions of a plane are counted in 32 bits: 32,768 pixels squared. Beyond, PyTorch computes.
+LARGEST_PLANE = 2**30
+
 KERNELS: dict[str, Callable[..., Any]] = {}  # every operator of the package, by name
 
 
@@ -81,28 +85,57 @@ class Kernel:
 
 
 @functools.cache
+def _triton() -> types.ModuleType | str:
+    """Return Triton, or why it does not load: looked for once."""
+    try:
+        return importlib.import_module("triton")
+    except ImportError as error:
+        return str(error)
+
+
 def load_triton() -> types.ModuleType:
     """Return Triton.
 
     Raises:
         KernelError: it is not installed, or does not load.
     """
-    try:
-        return importlib.import_module("triton")
-    except ImportError as error:
+    found = _triton()
+    if isinstance(found, str):
         raise KernelError(
-            f"Triton cannot be loaded ({error}); it comes with PyTorch's CUDA builds for Linux. "
+            f"Triton cannot be loaded ({found}); it comes with PyTorch's CUDA builds for Linux. "
             "NSTLIB_KERNELS=torch does without"
-        ) from error
+        )
+    return found
 
 
 def has_triton() -> bool:
     """Say whether Triton loads here."""
+    return not isinstance(_triton(), str)
+
+
+@Kernel
+def _one(out):  # type: ignore[no-untyped-def]
+    tl.store(out, 1.0)
+
+
+@functools.cache
+def why_not_on(device: torch.device) -> str:
+    """Say why Triton's kernels do not run on a GPU, or nothing where they do: by running one.
+
+    That Triton loads is not enough: it needs a C compiler for its launcher, and a GPU with the
+    tensor cores of an A100 or younger.
+    """
+    if not has_triton():
+        return "Triton is not installed"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < OLDEST:
+        return f"its compute capability is {capability[0]}.{capability[1]}; the kernels need 8.0"
+    out = torch.zeros(1, device=device)
     try:
-        load_triton()
-    except KernelError:
-        return False
-    return True
+        _one.launch((1,), out)
+    except Exception as error:  # of the compiler, the driver, the launcher: whatever it is
+        return f"Triton fails here: {type(error).__name__}: {error}"
+    return "" if out.item() == 1 else "Triton computes nonsense here"
 
 
 def is_interpreted() -> bool:
@@ -138,10 +171,10 @@ def choose(device: torch.device, dtype: torch.dtype) -> tuple[bool, str]:
     if asked == "torch":
         return False, "NSTLIB_KERNELS=torch"
     if device.type == "cuda" and not torch.version.hip:
-        if asked == "triton":
-            load_triton()
-            return True, "NSTLIB_KERNELS=triton"
-        return (True, "an NVIDIA GPU") if has_triton() else (False, "Triton is not installed")
+        reason = why_not_on(device)
+        if reason and asked == "triton":
+            raise KernelError(f"NSTLIB_KERNELS=triton, and on {device} {reason}")
+        return not reason, reason or "an NVIDIA GPU"
     if asked == "auto":
         return False, f"on {device.type} PyTorch is the fast way"
     load_triton()
@@ -162,8 +195,9 @@ def operator(name: str, reference: Function, in_triton: Function) -> Any:
 
     @functools.wraps(reference)
     def compute(*arguments: Any) -> Any:
-        first: Tensor = arguments[0]
-        triton_computes, _ = choose(first.device, first.dtype)
+        maps: Tensor = arguments[0]
+        triton_computes, _ = choose(maps.device, maps.dtype)
+        triton_computes &= maps.shape[2] * maps.shape[3] < LARGEST_PLANE
         return (in_triton if triton_computes else reference)(*arguments)
 
     registered = torch.library.custom_op(f"nstlib::{name}", compute, mutates_args=())

@@ -34,11 +34,12 @@ def reference(features: Tensor, scale: float) -> Tensor:
 
 def _products(left: Tensor, right: Tensor) -> Tensor:
     """Multiply image by image; on a CPU a batch of products this long and thin is twice as slow."""
-    if left.is_cuda:
-        return left @ right
-    if len(left) == 1:
-        return (left[0] @ right[0])[None]  # stacking would copy what is as large as the maps
-    return torch.stack([a @ b for a, b in zip(left, right, strict=True)])
+    with torch.autocast(left.device.type, enabled=False):  # which would round what is exact
+        if left.is_cuda:
+            return left @ right
+        if len(left) == 1:
+            return (left[0] @ right[0])[None]  # stacking would copy what is as large as the maps
+        return torch.stack([a @ b for a, b in zip(left, right, strict=True)])
 
 
 # --------------------------------------------------------------------------------------- Triton
@@ -65,14 +66,14 @@ def gram_parts(
     BLOCK_C: tl.constexpr,
 ):
     """Store the products of two blocks of channels over one part of the positions."""
-    part, pair, n = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    pair, part, n = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     row, column = pair // blocks, pair % blocks
     if row <= column:  # below the diagonal stands what stands above it
         upper = row * BLOCK_C + tl.arange(0, BLOCK_C)
         lower = column * BLOCK_C + tl.arange(0, BLOCK_C)
         total = tl.zeros((BLOCK_C, BLOCK_C), tl.float32)
         for first in range(0, chunk, BLOCK_P):
-            p = part.to(tl.int64) * chunk + first + tl.arange(0, BLOCK_P)
+            p = part * chunk + first + tl.arange(0, BLOCK_P)
             here = (p < pixels)[None, :]
             at = offset_of(
                 n, upper[:, None], p[None, :], width, stride_n, stride_c, stride_h, stride_w, FLAT
@@ -96,14 +97,14 @@ def gram_parts(
             if UPCAST:
                 left, right = left.to(tl.float32), right.to(tl.float32)
             total = tl.dot(left, tl.trans(right), total, input_precision=PRECISION)
-        plane = (n.to(tl.int64) * tl.num_programs(0) + part) * channels
+        plane = (n.to(tl.int64) * tl.num_programs(1) + part) * channels
         at = (plane + upper[:, None]) * channels + lower[None, :]
         held = (upper < channels)[:, None] & (lower < channels)[None, :]
         tl.store(products + at, total, mask=held)
 
 
 @Kernel
-def gram_sum(products, gram, channels, parts, factor, BLOCK: tl.constexpr):
+def gram_sum(products, gram, channels, parts, factor, BLOCK: tl.constexpr, AT_ONCE: tl.constexpr):
     """Add the parts, scale, and mirror what is above the diagonal."""
     n = tl.program_id(1).to(tl.int64)
     entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -111,9 +112,12 @@ def gram_sum(products, gram, channels, parts, factor, BLOCK: tl.constexpr):
     there = row < channels
     at = tl.minimum(row, column).to(tl.int64) * channels + tl.maximum(row, column)
     total = tl.zeros((BLOCK,), tl.float32)
-    for part in range(parts):
+    for first in range(0, parts, AT_ONCE):
+        part = first + tl.arange(0, AT_ONCE)
         plane = (n * parts + part) * channels * channels
-        total += tl.load(products + plane + at, mask=there, other=0.0)
+        held = (part < parts)[:, None] & there[None, :]
+        found = tl.load(products + plane[:, None] + at[None, :], mask=held, other=0.0)
+        total += tl.sum(found, axis=0)
     tl.store(gram + n * channels * channels + entry, total * factor, mask=there)
 
 
@@ -126,13 +130,16 @@ def in_triton(features: Tensor, scale: float) -> Tensor:
     exact = features.dtype == torch.float32
     wide = min(64 if exact else 128, max(16, power_of_two(channels)))
     long = 2048 // wide if exact else 64 if wide == 128 else 128
+    strides = strides_of(features)
+    if not strides.flat:
+        long //= 2  # each element has an address of its own
     blocks = -(-channels // wide)
     # A part's product is C² numbers: at 16·C positions or more, writing it costs little.
     least = max(4, 16 * channels // long)
     parts, chunk = parts_of(pixels, long, images * blocks * (blocks + 1) // 2, least)
     products = features.new_empty((images, parts, channels, channels), dtype=torch.float32)
     gram_parts.launch(
-        (parts, blocks * blocks, images),
+        (blocks * blocks, parts, images),  # all pairs of a part at once: the cache holds it
         features,
         products,
         channels,
@@ -140,7 +147,7 @@ def in_triton(features: Tensor, scale: float) -> Tensor:
         width,
         chunk,
         blocks,
-        *strides_of(features),
+        *strides,
         # Three products of tensor cores that together are as exact as one in float32.
         PRECISION="tf32x3" if exact else "ieee",
         UPCAST=is_interpreted(),  # which multiplies the bits of bfloat16 as if they were integers
@@ -151,7 +158,7 @@ def in_triton(features: Tensor, scale: float) -> Tensor:
         num_stages=3,
     )
     gram = features.new_empty((images, channels, channels), dtype=torch.float32)
-    block = min(1024, power_of_two(channels * channels))
+    block = min(64, power_of_two(channels * channels))
     gram_sum.launch(
         (-(-channels * channels // block), images),
         products,
@@ -160,6 +167,7 @@ def in_triton(features: Tensor, scale: float) -> Tensor:
         parts,
         1.0 / scale,
         BLOCK=block,
+        AT_ONCE=min(32, power_of_two(parts)),
         num_warps=4,
     )
     return gram

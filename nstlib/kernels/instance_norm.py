@@ -86,7 +86,7 @@ def normalize(
 ):
     """Normalise a tile, then scale and shift, then cut below zero, then add the residual."""
     n = tl.program_id(2)
-    p = tl.program_id(0).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     there = c < channels
     inside = (p < pixels)[:, None] & there[None, :]
@@ -256,4 +256,4 @@ def instance_norm(
 def _each(argument: str, value: Tensor, features: Tensor) -> Tensor:
     """Return (C,) or (N, C) as (N, C)."""
     rows = value[None] if isinstance(value, Tensor) and value.ndim == 1 else value
-    return check_like(argument, rows, tuple(features.shape[:2]), "features", features.device)
+    return check_like(argument, rows, tuple(features.shape[:2]), features, (0,), "features")

@@ -14,10 +14,13 @@ import importlib.util
 import inspect
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,7 +47,7 @@ def launch(
 
     Args:
         kernel: decorated with :class:`~nstlib.kernels.backend.Kernel`, in a file or a notebook's
-            cell; it may call others like it.
+            cell; it may call others like it. Constants are passed, not read from around it.
         grid: how many programs along up to three axes.
         arguments: what the kernel takes, in order.
         instead: called where Triton is not installed; it has to put the same into the tensors.
@@ -71,10 +74,14 @@ def launch(
             raise KernelError("Triton is not installed, so kernels do not run here")
         instead()
         return
-    name, source = kernel.function.__name__, source_of(kernel)
-    changed = _interpreter().run((source, name, grid, arguments, options))
-    for tensor, value in zip(tensors, changed, strict=True):
-        tensor.copy_(value)
+    name = kernel.function.__name__
+    # Without gradients, and as they are now; what comes back is put into the caller's own.
+    sent = [value.detach() if isinstance(value, Tensor) else value for value in arguments]
+    task = pickle.dumps((source_of(kernel), name, grid, sent, options))
+    changed = _interpreter(os.getpid()).run(name, task)
+    with torch.no_grad():
+        for tensor, value in zip(tensors, changed, strict=True):
+            tensor.copy_(value)
 
 
 def source_of(kernel: Kernel) -> str:
@@ -99,66 +106,80 @@ def _parts_of(kernel: Kernel) -> Iterator[str]:
     yield textwrap.dedent(inspect.getsource(function))
 
 
-Task = tuple[str, str, tuple[int, ...], tuple[Any, ...], dict[str, Any]]
-
-
 class _Interpreter:
-    """The process, and the line to it."""
+    """The process, and the line to it; one launch after the other, whichever thread they come from."""
 
     def __init__(self) -> None:
-        # Spawned, not forked: threads of PyTorch do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self.line, far_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(far_end,), daemon=True)
-        self.process.start()
+        self.lock = threading.Lock()
+        self.folder = tempfile.TemporaryDirectory(prefix="nstlib-")
+        self.line, far_end = multiprocessing.Pipe()
+        # Not by multiprocessing, which would run the caller's script again in the new process.
+        code = "from nstlib.kernels.interpreter import serve; import sys; serve(*sys.argv[1:])"
+        package = Path(__file__).resolve().parents[2]
+        places = [str(package), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, str(far_end.fileno()), self.folder.name],
+            env={
+                **os.environ,
+                "TRITON_INTERPRET": "1",
+                "PYTHONPATH": os.pathsep.join(filter(None, places)),
+            },
+            pass_fds=[far_end.fileno()],
+            start_new_session=True,  # whoever launched is interrupted, and ends this
+        )
         far_end.close()
 
-    def run(self, task: Task) -> list[Tensor]:
+    def run(self, name: str, task: bytes) -> list[Tensor]:
         """Return a launch's tensors as they are after it."""
-        try:
-            self.line.send(task)
-            changed, error = self.line.recv()
-        except (
-            BaseException
-        ) as lost:  # interrupted, or the process died: the next one has a new one
-            self.process.kill()
-            _interpreter.cache_clear()
-            if isinstance(lost, EOFError | OSError):
-                raise KernelError(
-                    f"{task[1]} ended the interpreter: it reads or writes far outside its tensors"
-                ) from lost
-            raise
+        with self.lock:
+            try:
+                self.line.send_bytes(task)
+                changed, error = pickle.loads(self.line.recv_bytes())
+            except BaseException as lost:  # interrupted, or the process died: there will be another
+                _interpreter.cache_clear()
+                self.process.kill()
+                self.folder.cleanup()
+                if isinstance(lost, EOFError | OSError):
+                    raise KernelError(self._why(name)) from lost
+                raise
         if error:
-            raise KernelError(f"{task[1]} failed in Triton's interpreter: {error}")
+            raise KernelError(f"{name} failed in Triton's interpreter: {error}")
         return list(changed)
+
+    def _why(self, name: str) -> str:
+        code = self.process.wait()
+        if -code in (signal.SIGSEGV, signal.SIGBUS):
+            return f"{name} ended the interpreter: it reads or writes far outside its tensors"
+        return f"the interpreter's process ended with code {code} before {name} was done"
 
 
 @functools.cache
-def _interpreter() -> _Interpreter:
+def _interpreter(process: int) -> _Interpreter:
+    """Return that of a process: a forked child must not talk on its parent's line."""
     return _Interpreter()
 
 
-def _serve(line: Connection) -> None:
+def serve(descriptor: str, folder: str) -> None:
     """In the process: run what comes, until nobody is there any more."""
-    os.environ["TRITON_INTERPRET"] = "1"  # before Triton is loaded
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever launched is interrupted, and ends this
+    line = Connection(int(descriptor))
     torch.set_num_threads(1)
     while True:
         try:
-            source, name, grid, arguments, options = line.recv()
+            source, name, grid, arguments, options = pickle.loads(line.recv_bytes())
         except EOFError:
             return
         try:
-            getattr(_module(source), name).launch(grid, *arguments, **options)
-            line.send(([value for value in arguments if isinstance(value, Tensor)], ""))
+            getattr(_module(source, folder), name).launch(grid, *arguments, **options)
+            answer = [value for value in arguments if isinstance(value, Tensor)], ""
         except Exception as error:
-            line.send(([], f"{type(error).__name__}: {error}"))
+            answer = [], f"{type(error).__name__}: {error}"
+        line.send_bytes(pickle.dumps(answer))
 
 
 @functools.cache
-def _module(source: str) -> Any:
+def _module(source: str, folder: str) -> Any:
     """Return the module of a text: Triton reads kernels from files."""
-    path = Path(_folder().name) / f"kernels_{len(sys.modules)}.py"
+    path = Path(folder) / f"kernels_{len(sys.modules)}.py"
     path.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -167,8 +188,3 @@ def _module(source: str) -> Any:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
-
-
-@functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="nstlib-")

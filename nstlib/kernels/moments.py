@@ -47,7 +47,8 @@ def tile_moments(values, inside, count):
     centred = tl.where(inside, values - mean[None, :], 0.0)  # outside, 0 − mean is not 0
     # What rounding left in the mean shows now, without the mean itself in the way.
     rest = tl.sum(centred, axis=0) / filled
-    return mean + rest, tl.sum(centred * centred, axis=0) - filled * rest * rest
+    square = tl.sum(centred * centred, axis=0) - filled * rest * rest
+    return mean + rest, tl.where(square < 0, 0.0, square)  # rounded below 0, its root would be NaN
 
 
 @Kernel
@@ -74,7 +75,7 @@ def part_moments(
     square = tl.zeros((BLOCK_C,), tl.float32)
     seen = 0.0
     for first in range(0, chunk, BLOCK_P):
-        start = part.to(tl.int64) * chunk + first
+        start = part * chunk + first
         p = start + tl.arange(0, BLOCK_P)
         inside = (p < pixels)[:, None] & (c < channels)[None, :]
         at = offset_of(
@@ -84,10 +85,10 @@ def part_moments(
         count = tl.maximum(tl.minimum(pixels - start, BLOCK_P), 0).to(tl.float32)
         tile_mean, tile_square = tile_moments(values, inside, count)
         # Chan, Golub & LeVeque: two sets' deviations, and what lies between their means.
-        share = count / tl.maximum(seen + count, 1.0)
+        share = tl.where(seen == 0, 1.0, count / tl.maximum(seen + count, 1.0))
         between = tile_mean - mean
         mean += between * share
-        square += tile_square + between * between * seen * share
+        square += tile_square + between * seen * share * between
         seen += count
     plane = n.to(tl.int64) * channels + c
     at = plane * tl.num_programs(0) + part
@@ -101,7 +102,7 @@ def merged_moments(means, squares, plane, there, parts, chunk, pixels, PARTS: tl
     part = tl.arange(0, PARTS)
     at = plane[:, None] * parts + part[None, :]
     held = there[:, None] & (part < parts)[None, :]
-    count = tl.minimum(pixels - part.to(tl.int64) * chunk, chunk).to(tl.float32)[None, :]
+    count = tl.minimum(pixels - part * chunk, chunk).to(tl.float32)[None, :]
     part_mean = tl.load(means + at, mask=held, other=0.0)
     # Sums of differences from the first part's mean: a large mean would round them away.
     first = tl.load(means + plane * parts, mask=there, other=0.0)

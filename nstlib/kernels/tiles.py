@@ -28,14 +28,16 @@ WHOLE_TILE = 16384  # of a tile that holds whole planes: 32 for each of 512 thre
 def offset_of(n, c, p, width, stride_n, stride_c, stride_h, stride_w, FLAT: tl.constexpr):
     """Return where pixel ``p`` of channel ``c`` of image ``n`` lies.
 
-    In int64 before anything meets a stride: eight images of 64 channels at 2048² are 2³¹ elements.
+    In int64 before anything meets a stride: nine images of 64 channels at 2048² are more than 2³¹
+    elements. Row and column are found in 32 bits, which takes a tenth of the instructions.
     ``FLAT`` says that a row begins where the one before it ends.
     """
-    pixel = tl.cast(p, tl.int64)
     if FLAT:
-        place = pixel * stride_w
+        place = tl.cast(p, tl.int64) * stride_w
     else:
-        place = (pixel // width) * stride_h + (pixel % width) * stride_w
+        row = p // width
+        column = p - row * width
+        place = tl.cast(row, tl.int64) * stride_h + tl.cast(column, tl.int64) * stride_w
     return tl.cast(n, tl.int64) * stride_n + tl.cast(c, tl.int64) * stride_c + place
 
 
@@ -83,15 +85,16 @@ def tiles_for(maps: Tensor, elements: int = TILE, each: int = 8) -> Tiles:
 
 def whole_tiles_for(maps: Tensor) -> Tiles | None:
     """Cut (N, C, H, W) into tiles that hold whole planes, or return None where these are too large."""
-    tiles = tiles_for(maps, WHOLE_TILE)
-    pixels = power_of_two(maps.shape[2] * maps.shape[3])
-    # Channels side by side can share the room: down to 16, half a line of the cache.
-    wide = tiles.channels
-    while wide > 16 and wide * pixels > WHOLE_TILE:
-        wide //= 2
-    if wide * pixels > WHOLE_TILE:
-        return None
-    return Tiles(pixels, wide, _warps(pixels * wide, 8))
+    pixels, wide = maps.shape[2] * maps.shape[3], tiles_for(maps).channels
+    tall = power_of_two(pixels)
+    while True:
+        # Where rows do not join, or a tile is not filled, addresses and masks take registers, too.
+        even = strides_of(maps).flat and pixels % 16 == 0 and maps.shape[1] % wide == 0
+        if wide * tall <= (WHOLE_TILE if even else WHOLE_TILE // 2):
+            return Tiles(tall, wide, _warps(tall * wide, 8))
+        if wide <= 16:
+            return None
+        wide //= 2  # channels side by side can share the room: down to 16, half a line of the cache
 
 
 def _warps(elements: int, each: int) -> int:

@@ -62,7 +62,7 @@ def steps_and_slopes(
     sums,
     slopes,
     channels,
-    height,
+    pixels,
     width,
     row_share,
     column_share,
@@ -88,11 +88,11 @@ def steps_and_slopes(
     one over the number of such pairs. A slope is worth ``elements`` times as much.
     """
     n = tl.program_id(2)
-    p = tl.program_id(0).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)[None, :]
-    inside = (p < height * width) & (c < channels)
+    inside = (p < pixels) & (c < channels)
     column = p % width
-    below, right = inside & (p < (height - 1) * width), inside & (column < width - 1)
+    below, right = inside & (p < pixels - width), inside & (column < width - 1)
     at = offset_of(n, c, p, width, stride_n, stride_c, stride_h, stride_w, FLAT)
     here = tl.load(image + at, mask=inside, other=0.0).to(tl.float32)
     down = tl.load(image + at + stride_h, mask=below, other=0.0).to(tl.float32) - here
@@ -132,7 +132,7 @@ def in_triton(image: Tensor, power: int, with_slopes: bool) -> tuple[Tensor, Ten
         sums,
         slopes,
         channels,
-        height,
+        height * width,
         width,
         *(1.0 / max(count, 1) for count in pairs),
         float(image.numel()),

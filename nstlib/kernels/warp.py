@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nstlib.kernels.arguments import check_like, check_maps
 from nstlib.kernels.backend import Kernel, operator, tl
-from nstlib.kernels.tiles import offset_of, strides_of, tiles_for
+from nstlib.kernels.tiles import PROGRAMS, offset_of, strides_of, tiles_for
 
 Border = Literal["border", "zeros", "reflection"]
 
@@ -111,8 +111,10 @@ def move(
     mask,
     out,
     channels,
+    pixels,
     height,
     width,
+    span,
     stride_n,
     stride_c,
     stride_h,
@@ -142,10 +144,10 @@ def move(
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Move a tile of pixels, all channels of it, so that its flow is read once."""
-    n = tl.program_id(1)
-    p = tl.program_id(0).to(tl.int64) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
-    there = p < height * width
+    """Move a tile of pixels, a span of its channels, whose flow is read once."""
+    n = tl.program_id(2)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
+    there = p < pixels
     at = offset_of(n, 0, p, width, flow_n, flow_c, flow_h, flow_w, FLOW_FLAT)
     flow_x = tl.load(flow + at, mask=there, other=0.0).to(tl.float32)
     flow_y = tl.load(flow + at + flow_c, mask=there, other=0.0).to(tl.float32)
@@ -155,8 +157,8 @@ def move(
     if BLENDED:
         at = offset_of(n, 0, p, width, mask_n, mask_c, mask_h, mask_w, MASK_FLAT)
         kept = tl.load(mask + at, mask=there, other=0.0).to(tl.float32)
-    for first in range(0, channels, BLOCK_C):
-        c = first + tl.arange(0, BLOCK_C)[None, :]
+    for first in range(0, span, BLOCK_C):
+        c = tl.program_id(1) * span + first + tl.arange(0, BLOCK_C)[None, :]
         inside = there & (c < channels)
         plane = n.to(tl.int64) * stride_n + c.to(tl.int64) * stride_c
         moved = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)
@@ -187,19 +189,25 @@ def in_triton(
 ) -> Tensor:
     """Compute :func:`warp` with Triton."""
     images, channels, height, width = image.shape
-    tiles = tiles_for(image, 1024, each=4)  # each element has four addresses
+    tiles = tiles_for(image, 1024, each=2)  # each element has four addresses
     out = torch.empty_like(image)
     now, kept = (image, image) if current is None or mask is None else (current, mask)
+    across, blocks = -(-height * width // tiles.pixels), -(-channels // tiles.channels)
+    # All channels in one program read their flow once; but a GPU wants enough programs first.
+    groups = min(blocks, max(1, PROGRAMS // (across * images)))
+    span = -(-blocks // groups) * tiles.channels
     move.launch(
-        (-(-height * width // tiles.pixels), images),
+        (across, -(-channels // span), images),
         image,
         flow,
         now,
         kept,
         out,
         channels,
+        height * width,
         height,
         width,
+        span,
         *image.stride(),
         *strides_of(flow),
         *strides_of(now),
@@ -239,18 +247,27 @@ def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
             moved = _moved(image, flow, ctx.border)
             of_mask = (of_out * (moved - current)).sum(dim=1, keepdim=True)
         of_out = of_out * mask
-    images, channels, height, width = image.shape
-    plane = torch.arange(images * channels, device=image.device) * (height * width)
-    plane = plane.view(images, channels, 1)
-    of_image = of_out.new_zeros(image.numel())
-    of_flow = torch.zeros_like(flow)
-    for value, index, share, slope in _corners(image, flow, ctx.border):
-        at = (plane + index).flatten()  # (N·C·H·W)
-        # Adds in one order, also on a GPU, where scatter_add would add in any.
-        of_image = of_image.index_put((at,), (of_out * share).flatten(), accumulate=True)
-        of_flow = of_flow + slope * (of_out * value).sum(dim=1, keepdim=True)
-    of_image = of_image.view(image.shape).to(image.dtype)
+    of_image = of_flow = None
+    if ctx.needs_input_grad[0]:
+        of_image = _given_back(image, flow, ctx.border, of_out).to(image.dtype)
+    if ctx.needs_input_grad[1]:
+        of_flow = torch.zeros_like(flow)
+        for value, _, _, slope in _corners(image, flow, ctx.border):
+            of_flow = of_flow + slope * (of_out * value).sum(dim=1, keepdim=True)
     return of_image, of_flow, None, of_current, of_mask
+
+
+def _given_back(image: Tensor, flow: Tensor, border: str, of_out: Tensor) -> Tensor:
+    """Add to each pixel what was taken from it, all channels of it together."""
+    images, channels, height, width = image.shape
+    first = height * width * torch.arange(images, device=image.device)[:, None, None]
+    total = of_out.new_zeros(images * height * width, channels)
+    for _, index, share, _ in _corners(image, flow, border):
+        at = (first + index).flatten()  # (N·H·W)
+        given = (of_out * share).permute(0, 2, 3, 1).reshape(len(total), channels)
+        # Adds in one order, also on a GPU, where scatter_add would add in any.
+        total = total.index_put((at,), given, accumulate=True)
+    return total.view(images, height, width, channels).permute(0, 3, 1, 2)  # (N, C, H, W)
 
 
 _warp.register_fake(_shape)
@@ -281,7 +298,7 @@ def warp(
             [0, 1], 1 where the warped image counts; both or neither.
 
     Returns:
-        The image's shape, dtype and layout. A flow of 0 returns the image, bit for bit.
+        The image's shape, dtype and layout. A flow of 0 returns a finite image bit for bit.
 
     Raises:
         TypeError, ValueError: no such tensors, or one of ``current`` and ``mask`` alone.
@@ -309,11 +326,11 @@ def warp(
         missing = "current" if current is None else "mask"
         raise ValueError(f"{missing} is missing; a blend takes both current and mask")
     images, _, height, width = image.shape
-    place = image.device
     exact = torch.float64 if image.dtype == torch.float64 else torch.float32
-    flow = check_like("flow", flow, (images, 2, height, width), "image", place).to(exact)
+    plane = (images, 1, height, width)
+    flow = check_like("flow", flow, (images, 2, height, width), image, (0, 2, 3), "image").to(exact)
     if current is not None and mask is not None:
-        current = check_like("current", current, tuple(image.shape), "image", place)
-        mask = check_like("mask", mask, (images, 1, height, width), "image", place).to(exact)
+        current = check_like("current", current, tuple(image.shape), image, (), "image")
+        mask = check_like("mask", mask, plane, image, (0, 2, 3), "image").to(exact)
     moved: Tensor = _warp(image, flow, border, current, mask)
     return moved

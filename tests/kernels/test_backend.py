@@ -46,27 +46,68 @@ def test_the_choice(
     assert choose(device, torch.float32) == (triton_computes, why)
 
 
-@needs_triton
 @pytest.mark.parametrize("asked", ["auto", "triton"])
 def test_on_a_gpu_triton_computes(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NSTLIB_KERNELS", asked)
     monkeypatch.setattr(torch.version, "hip", None)
-    assert choose(CUDA, torch.bfloat16)[0]
+    monkeypatch.setattr(backend, "why_not_on", lambda device: "")
+    assert choose(CUDA, torch.bfloat16) == (True, "an NVIDIA GPU")
     assert not choose(CUDA, torch.float64)[0], "Triton would compute it in float32"
 
 
-def test_without_triton_a_gpu_takes_pytorch_unless_told_otherwise(
+def test_where_triton_fails_a_gpu_takes_pytorch_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing() -> None:
-        raise KernelError("Triton cannot be loaded")
-
-    monkeypatch.setattr(backend, "load_triton", missing)
+    monkeypatch.setattr(backend, "why_not_on", lambda device: "no C compiler was found")
+    monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setenv("NSTLIB_KERNELS", "auto")
-    assert choose(CUDA, torch.float32) == (False, "Triton is not installed")
+    assert choose(CUDA, torch.float32) == (False, "no C compiler was found")
     monkeypatch.setenv("NSTLIB_KERNELS", "triton")
-    with pytest.raises(KernelError, match="Triton cannot be loaded"):
+    with pytest.raises(KernelError, match="on cuda no C compiler was found"):
         choose(CUDA, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("triton", "capability", "answer", "reason"),
+    [
+        ("missing", (9, 0), 1.0, "Triton is not installed"),
+        (sys, (7, 5), 1.0, "its compute capability is 7.5; the kernels need 8.0"),
+        (sys, (8, 0), RuntimeError("no C compiler"), "fails here: RuntimeError: no C compiler"),
+        (sys, (8, 0), 0.5, "computes nonsense"),
+        (sys, (8, 0), 1.0, ""),
+    ],
+)
+def test_a_gpu_is_tried_before_it_is_trusted(
+    triton: object,
+    capability: tuple[int, int],
+    answer: float | Exception,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def launch(kernel: Kernel, grid: tuple[int, ...], out: Tensor) -> None:
+        if isinstance(answer, Exception):
+            raise answer
+        out.fill_(answer)
+
+    monkeypatch.setattr(backend, "_triton", lambda: triton)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(Kernel, "launch", launch)
+    found = backend.why_not_on.__wrapped__(CPU)  # where the one element can be allocated
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_a_plane_beyond_32_bits_goes_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_triton(*_: object) -> None:
+        raise AssertionError("Triton counts positions in 32 bits")
+
+    monkeypatch.setattr(backend, "choose", lambda device, dtype: (True, "told so"))
+    monkeypatch.setattr(backend.torch.library, "custom_op", lambda name, function, **_: function)
+    monkeypatch.delitem(backend.KERNELS, "probe", raising=False)
+    compute = backend.operator("probe", lambda maps: "PyTorch", in_triton)
+    huge = torch.empty(1, 1, 1, 1).expand(1, 1, 2**15, 2**15)
+    assert compute(huge) == "PyTorch"
+    backend.KERNELS.pop("probe")
 
 
 @needs_triton
@@ -90,8 +131,10 @@ def test_a_triton_that_does_not_load_says_what_else_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setattr(backend, "_triton", backend._triton.__wrapped__)
+    assert not backend.has_triton()
     with pytest.raises(KernelError, match="NSTLIB_KERNELS=torch does without"):
-        backend.load_triton.__wrapped__()
+        backend.load_triton()
 
 
 def test_the_report_has_a_line_for_each_dtype_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

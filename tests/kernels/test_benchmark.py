@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from proof import DEVICE
+from proof import DEVICE, plainly
 from torch import Tensor
 
 from nstlib.kernels import backend, benchmark
 from nstlib.kernels.benchmark import ENTRIES, Row
 
+pytestmark = plainly
 CPU = torch.device("cpu")
 TINY = (2, 5, 12, 16)
 ROW = Row(

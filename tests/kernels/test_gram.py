@@ -68,9 +68,9 @@ def test_derivatives() -> None:
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("channels", [1, 16, 17, 129, 260])
+@pytest.mark.parametrize("channels", [1, 16, 17, 65, 129])
 def test_any_number_of_channels(channels: int, layout: str) -> None:
-    """One block of 16, one and a bit, two of 128, and three."""
+    """One block of 16, one and a bit, two of 64, and three."""
     features = laid_out(draw(2, channels, 5, 8).float().to(DEVICE), layout)
     found, exact = kernels.gram(features), oracle(features.double(), "hw")
     assert (found - exact).abs().max() <= 1e-5 * exact.abs().max()

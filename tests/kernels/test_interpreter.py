@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,10 +56,51 @@ def test_a_launch_changes_the_callers_tensors() -> None:
 def test_one_process_serves_all_launches() -> None:
     x, out = torch.ones(4), torch.zeros(4)
     launch(double, (1,), x, out, 4, BLOCK=4)
-    children = {child.pid for child in multiprocessing.active_children()}
+    serving = interpreter._interpreter(os.getpid()).process.pid
     launch(double, (1,), out, x, 4, BLOCK=4)
     assert x.tolist() == [4, 4, 4, 4]
-    assert {child.pid for child in multiprocessing.active_children()} == children
+    assert interpreter._interpreter(os.getpid()).process.pid == serving
+
+
+@needs_triton
+def test_threads_get_their_own_answers() -> None:
+    def times_two(number: int) -> list[float]:
+        x, out = torch.full((4,), float(number)), torch.zeros(4)
+        launch(double, (1,), x, out, 4, BLOCK=4)
+        return out.tolist()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(times_two, range(12))] == [[2.0 * number] * 4 for number in range(12)]
+
+
+@needs_triton
+def test_tensors_stay_the_callers_own() -> None:
+    x, out = torch.ones(4, requires_grad=True), torch.zeros(4, requires_grad=True)
+    launch(double, (1,), x, out, 4, BLOCK=4)
+    assert out.tolist() == [2, 2, 2, 2]
+    assert out.is_leaf
+    assert out.requires_grad
+    assert not out.is_shared()
+
+
+@needs_triton
+def test_a_plain_script_can_launch_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its lines are not run a second time, and its folder goes with it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import torch\nfrom test_interpreter import double, launch\n"
+        "x, out = torch.ones(4), torch.zeros(4)\n"
+        "launch(double, (1,), x, out, 4, BLOCK=4)\nprint(out.tolist())\n"
+    )
+    root, temporary = Path(__file__).parents[2], tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(root)}
+    run = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "[2.0, 2.0, 2.0, 2.0]\n"
+    assert not [*temporary.glob("nstlib-*")]
 
 
 @needs_triton

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from proof import plainly
 
 from nstlib.kernels.benchmark import LARGE
 from nstlib.kernels.lesson import (
@@ -18,6 +19,8 @@ from nstlib.kernels.lesson import (
     lanes_of,
     shares_of_a_copy,
 )
+
+pytestmark = plainly
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,8 @@ MISTAKES = {
         Mistake(
             "parts begin in the wrong place",
             "gram",
-            "p = part.to(tl.int64) * chunk + first",
-            "p = part.to(tl.int64) * BLOCK_P + first",
+            "p = part * chunk + first",
+            "p = part * BLOCK_P + first",
             value("gram", "hw", "beyond 16 bits"),
         ),
         Mistake(
@@ -207,29 +207,29 @@ MISTAKES = {
         Mistake(
             "what lies between tiles' means forgotten",
             "moments",
-            "square += tile_square + between * between * seen * share",
+            "square += tile_square + between * seen * share * between",
             "square += tile_square",
             two_halves,
         ),
         Mistake(
             "the last part counted as full",
             "moments",
-            "count = tl.minimum(pixels - part.to(tl.int64) * chunk, chunk)",
-            "count = (chunk + part.to(tl.int64) * 0)",
+            "count = tl.minimum(pixels - part * chunk, chunk)",
+            "count = (chunk + part * 0)",
             two_halves,
         ),
         Mistake(
             "a crop read as if its rows joined",
             "tiles",
-            "(pixel // width) * stride_h",
-            "(pixel // width) * (width * stride_w)",
+            "place = tl.cast(row, tl.int64) * stride_h",
+            "place = tl.cast(row, tl.int64) * (width * stride_w)",
             value("moments", "eps 1e-8", layout="crop"),
         ),
         Mistake(
-            "pixels in 32 bits",
+            "rows in 32 bits",
             "tiles",
-            "pixel = tl.cast(p, tl.int64)",
-            "pixel = tl.cast(p, tl.int32)",
+            "tl.cast(row, tl.int64) * stride_h",
+            "(row * stride_h).to(tl.int32)",
             offsets,
         ),
         Mistake(
@@ -251,8 +251,8 @@ MISTAKES = {
         Mistake(
             "the last row has one below it",
             "total_variation",
-            "inside & (p < (height - 1) * width)",
-            "inside & (p < height * width)",
+            "inside & (p < pixels - width)",
+            "inside & (p < pixels)",
             value("total_variation", "absolute", layout="channel slice"),
         ),
         Mistake(
@@ -451,10 +451,10 @@ MISTAKES = {
             value("warp", "zeros, blend"),
         ),
         Mistake(
-            "channels beyond the first tile's left out",
+            "each program begins at the first channel",
             "warp",
-            "for first in range(0, channels, BLOCK_C):",
-            "for first in range(0, BLOCK_C, BLOCK_C):",
+            "c = tl.program_id(1) * span + first",
+            "c = first",
             value("warp", "border"),
         ),
     ],
