@@ -29,7 +29,7 @@ def offset_of(n, c, p, width, stride_n, stride_c, stride_h, stride_w, FLAT: tl.c
     """Return where pixel ``p`` of channel ``c`` of image ``n`` lies.
 
     In int64 before anything meets a stride: nine images of 64 channels at 2048² are more than 2³¹
-    elements. Row and column are found in 32 bits, which takes a tenth of the instructions.
+    elements. Row and column are found in 32 bits, where a division is far cheaper.
     ``FLAT`` says that a row begins where the one before it ends.
     """
     if FLAT:

@@ -1,7 +1,8 @@
 """How a kernel is proved: cases that cover every pair of circumstances, oracles in float64.
 
-A test file describes its kernel as a :class:`Subject`: inputs for a case, the call, and an oracle,
-a function of float64 tensors that autograd can differentiate. The checks here do the rest. They
+A kernel's test file describes it as a :class:`Subject`: inputs for a case, the call, and an oracle,
+a function of float64 tensors that autograd can differentiate. The checks here do the rest, put to
+all kernels in ``test_proofs.py``. They
 take the package of kernels as an argument, so that copies of it with a planted mistake can be put
 through the same checks, and must fail them.
 
@@ -101,11 +102,26 @@ class Subject:
     magnitude: Callable[..., float] = lambda *_, **__: 0.0
     sums: bool = False  # whether an output is a sum over a plane, or the picture
     rounded: bool = False  # whether on a CPU PyTorch sums bfloat16 in float32, but rounds the sum
+    own_gradient: bool = False  # whether Triton computes it, not a formula in PyTorch's operations
 
     def cases(self) -> list[Case]:
         """Return cases among which every pair of circumstances occurs."""
         return [
             Case(*row) for row in all_pairs([*SHAPES], LAYOUTS, DTYPES, VALUES, [*self.options])
+        ]
+
+    def gradient_cases(self) -> list[Case]:
+        """Return cases for gradients: all that have one, or in each option and type."""
+        if self.own_gradient:
+            return [
+                case for case in self.cases() if case.values != "one NaN" and case.shape != "one"
+            ]
+        layouts = itertools.cycle(("channels_last", "contiguous"))
+        return [
+            Case("tile-1", layout, dtype, "normal", option)
+            for option, dtype, layout in zip(
+                *zip(*itertools.product(self.options, DTYPES), strict=True), layouts, strict=False
+            )
         ]
 
 

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from proof import (
-    DEVICE,
-    Case,
-    Subject,
-    check_derivatives,
-    check_gradient,
-    check_operator,
-    check_twice,
-    check_value,
-    draw,
-    maps_of,
-    plainly,
-)
+from proof import DEVICE, Case, Subject, draw, maps_of
 from torch import Tensor
 
 from nstlib import kernels
@@ -66,33 +54,6 @@ SUBJECT = Subject(
     options={"plain": {}, "alpha": {}, "alpha and mask": {}},
     magnitude=magnitude,
 )
-CASES = SUBJECT.cases()
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_equals_the_oracle(case: Case) -> None:
-    check_value(kernels, SUBJECT, case)
-
-
-@plainly
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("option", SUBJECT.options)
-def test_gradient_equals_the_oracles(option: str, dtype: torch.dtype) -> None:
-    check_gradient(kernels, SUBJECT, Case("tile-1", "channels_last", dtype, "normal", option))
-
-
-def test_two_runs_give_the_same_bits() -> None:
-    check_twice(kernels, SUBJECT, Case("primes", "crop", torch.float32, "normal", "alpha"))
-
-
-@plainly
-def test_operator_is_well_formed() -> None:
-    check_operator(kernels, SUBJECT)
-
-
-@plainly
-def test_derivatives() -> None:
-    check_derivatives(kernels, SUBJECT)
 
 
 @pytest.mark.parametrize("side", [16, 200])  # one tile holds the plane, and it does not

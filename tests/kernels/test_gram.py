@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from proof import (
-    DEVICE,
-    Case,
-    Subject,
-    check_derivatives,
-    check_gradient,
-    check_operator,
-    check_twice,
-    check_value,
-    draw,
-    laid_out,
-    maps_of,
-    plainly,
-)
+from proof import DEVICE, Subject, draw, laid_out, maps_of
 from torch import Tensor
 
 from nstlib import kernels
@@ -38,33 +25,6 @@ SUBJECT = Subject(
     sums=True,
     rounded=True,
 )
-CASES = SUBJECT.cases()
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_equals_the_oracle(case: Case) -> None:
-    check_value(kernels, SUBJECT, case)
-
-
-@plainly
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_gradient_equals_the_oracles(dtype: torch.dtype, layout: str) -> None:
-    check_gradient(kernels, SUBJECT, Case("tile-1", layout, dtype, "normal", "hw"))
-
-
-def test_two_runs_give_the_same_bits() -> None:
-    check_twice(kernels, SUBJECT, Case("primes", "crop", torch.float32, "normal", "hw"))
-
-
-@plainly
-def test_operator_is_well_formed() -> None:
-    check_operator(kernels, SUBJECT)
-
-
-@plainly
-def test_derivatives() -> None:
-    check_derivatives(kernels, SUBJECT)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_adain
 import test_gram
-import test_instance_norm
-import test_moments
-import test_total_variation
-import test_warp
 import torch
-from proof import DEVICE, Case, Subject, check_gradient, check_value, draw
+from proof import DEVICE, Case, check_gradient, check_value, draw
 from test_backend import check_masked_loads, check_offsets
+from test_proofs import SUBJECTS
 
 import nstlib.kernels
 from nstlib.kernels.backend import is_interpreted
@@ -99,10 +95,6 @@ def offsets(planted: Any) -> None:
 def masked_loads(planted: Any) -> None:
     """Every masked load says what stands where nothing is read; only the text can tell."""
     check_masked_loads(Path(planted.__file__).parent)
-
-
-TESTS = (test_adain, test_gram, test_instance_norm, test_moments, test_total_variation, test_warp)
-SUBJECTS: dict[str, Subject] = {module.SUBJECT.name: module.SUBJECT for module in TESTS}
 
 
 @dataclass(frozen=True)

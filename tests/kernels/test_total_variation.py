@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from proof import (
-    DEVICE,
-    Case,
-    Subject,
-    check_derivatives,
-    check_gradient,
-    check_operator,
-    check_twice,
-    check_value,
-    draw,
-    laid_out,
-    maps_of,
-    plainly,
-)
+from proof import DEVICE, Subject, draw, laid_out, maps_of
 from torch import Tensor
 
 from nstlib import kernels
@@ -39,34 +26,8 @@ SUBJECT = Subject(
     oracle=oracle,
     options={"absolute": {"power": 1}, "squared": {"power": 2}},
     sums=True,
+    own_gradient=True,
 )
-CASES = SUBJECT.cases()
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_equals_the_oracle(case: Case) -> None:
-    check_value(kernels, SUBJECT, case)
-
-
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.values != "one NaN" and case.shape != "one"], ids=str
-)
-def test_gradient_equals_the_oracles(case: Case) -> None:
-    check_gradient(kernels, SUBJECT, case)
-
-
-def test_two_runs_give_the_same_bits() -> None:
-    check_twice(kernels, SUBJECT, Case("primes", "crop", torch.float32, "normal", "absolute"))
-
-
-@plainly
-def test_operator_is_well_formed() -> None:
-    check_operator(kernels, SUBJECT)
-
-
-@plainly
-def test_derivatives() -> None:
-    check_derivatives(kernels, SUBJECT)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "crop"])
