@@ -127,15 +127,15 @@ def why_not_on(device: torch.device) -> str:
     """
     if not has_triton():
         return "Triton is not installed"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < OLDEST:
-        return f"its compute capability is {capability[0]}.{capability[1]}; the kernels need 8.0"
-    out = torch.zeros(1, device=device)
     try:
+        major, minor = torch.cuda.get_device_capability(device)
+        if (major, minor) < OLDEST:
+            return f"its compute capability is {major}.{minor}; the kernels need 8.0"
+        out = torch.zeros(1, device=device)
         _one.launch((1,), out)
+        return "" if out.item() == 1 else "Triton computes nonsense here"
     except Exception as error:  # of the compiler, the driver, the launcher: whatever it is
         return f"Triton fails here: {type(error).__name__}: {error}"
-    return "" if out.item() == 1 else "Triton computes nonsense here"
 
 
 def is_interpreted() -> bool:
