@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class NstError(Exception):
-    """The base of the errors below: ``except nstlib.NstError`` catches any bad file."""
+    """The base of the package's own errors: ``except nstlib.NstError`` catches any bad file."""
 
 
 class ImageError(NstError):

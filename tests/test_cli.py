@@ -234,3 +234,15 @@ def test_bench_measures_each_size_and_writes_what_it_prints(
     assert run("bench", "gatys") == 0
     assert asked[2:] == [(256, 15, "auto")]
     assert "pooling" not in capsys.readouterr().out
+
+
+def test_kernels_that_cannot_run_are_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NSTLIB_KERNELS", "triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    pictures = ("coffee", "vortex", "-o", tmp_path / "a.png", "--size", "48", "--steps", "3")
+    assert run("gatys", *pictures) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("nst: ")
+    assert "NSTLIB_KERNELS=" in told  # the way out

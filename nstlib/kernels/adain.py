@@ -13,8 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nstlib.kernels.arguments import check_like, check_maps, float32_at_least
-from nstlib.kernels.backend import Kernel, operator, tl
+from nstlib.kernels.arguments import (
+    check_eps,
+    check_like,
+    check_maps,
+    dtype_of_sums,
+    float32_at_least,
+)
+from nstlib.kernels.backend import Kernel, like_its_maps, operator, tl
 from nstlib.kernels.moments import launch_moments, moments, plane_moments, through_moments
 from nstlib.kernels.moments import reference as moments_reference
 from nstlib.kernels.tiles import offset_of, strides_of
@@ -150,17 +156,6 @@ def in_triton(
 _adain = operator("adain", reference, in_triton)
 
 
-def _shape(
-    content: Tensor,
-    style_mean: Tensor,
-    style_std: Tensor,
-    alpha: Tensor,
-    mask: Tensor | None,
-    eps: float,
-) -> Tensor:
-    return torch.empty_like(content)
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.eps = inputs
     ctx.save_for_backward(*tensors)
@@ -189,7 +184,7 @@ def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
     return of_content.to(content.dtype), of_mean, of_std, of_alpha, of_mask, None
 
 
-_adain.register_fake(_shape)
+_adain.register_fake(like_its_maps)
 _adain.register_autograd(_gradient, setup_context=_save)
 
 
@@ -221,8 +216,8 @@ def adain(
         TypeError, ValueError: no such tensors.
 
     Bytes moved:
-        Content and result once where a plane has up to 16,384 positions (1,024 with channels
-        last); the content twice beyond.
+        Content and result once where a tile holds whole planes, of 16,384 positions at most (fewer
+        in a crop, or with channels last: ``tiles.whole_tiles_for``); the content twice beyond.
 
     Precision:
         Statistics and arithmetic are in float32; a constant channel becomes the style's mean.
@@ -238,7 +233,7 @@ def adain(
     check_maps(content, "content")
     images, channels, height, width = content.shape
     shape = (images, channels)
-    exact = torch.float64 if content.dtype == torch.float64 else torch.float32
+    exact = dtype_of_sums(content)
     style_mean = check_like("style_mean", style_mean, shape, content, (0,)).to(exact)
     style_std = check_like("style_std", style_std, shape, content, (0,)).to(exact)
     if not isinstance(alpha, Tensor):
@@ -247,7 +242,5 @@ def adain(
     if mask is not None:
         plane = (images, 1, height, width)
         mask = check_like("mask", mask, plane, content, (0, 2, 3)).to(exact)
-    if not eps >= 0:
-        raise ValueError(f"eps is {eps!r}; it must be at least 0")
-    styled: Tensor = _adain(content, style_mean, style_std, alpha, mask, float(eps))
+    styled: Tensor = _adain(content, style_mean, style_std, alpha, mask, check_eps(eps))
     return styled

@@ -48,6 +48,18 @@ def check_like(
     return value.expand(wanted)
 
 
+def check_eps(eps: float) -> float:
+    """Return ``eps``, or raise ValueError where it is below 0 or no number."""
+    if not eps >= 0:
+        raise ValueError(f"eps is {eps!r}; it must be at least 0")
+    return float(eps)
+
+
+def dtype_of_sums(values: Tensor) -> torch.dtype:
+    """Return the type that sums of such values are taken in: float32, or float64 for float64."""
+    return torch.float64 if values.dtype == torch.float64 else torch.float32
+
+
 def float32_at_least(values: Tensor) -> Tensor:
-    """Return ``values`` in the type that sums are taken in: float32, or float64 as it is."""
-    return values if values.dtype == torch.float64 else values.float()
+    """Return ``values`` in the type that sums are taken in."""
+    return values.to(dtype_of_sums(values))

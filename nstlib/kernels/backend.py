@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import torch
 from torch import Tensor
 
+from nstlib.errors import NstError
+
 Mode = Literal["auto", "triton", "torch"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,7 +44,7 @@ LARGEST_PLANE = 2**30
 KERNELS: dict[str, Callable[..., Any]] = {}  # every operator of the package, by name
 
 
-class KernelError(RuntimeError):
+class KernelError(NstError, RuntimeError):
     """``NSTLIB_KERNELS`` asks for what this machine cannot do."""
 
 
@@ -114,7 +116,8 @@ def has_triton() -> bool:
 
 
 @Kernel
-def _one(out):  # type: ignore[no-untyped-def]
+def store_one(out):  # type: ignore[no-untyped-def]
+    """Do as little as a kernel can."""
     tl.store(out, 1.0)
 
 
@@ -132,7 +135,7 @@ def why_not_on(device: torch.device) -> str:
         if (major, minor) < OLDEST:
             return f"its compute capability is {major}.{minor}; the kernels need 8.0"
         out = torch.zeros(1, device=device)
-        _one.launch((1,), out)
+        store_one.launch((1,), out)
         return "" if out.item() == 1 else "Triton computes nonsense here"
     except Exception as error:  # of the compiler, the driver, the launcher: whatever it is
         return f"Triton fails here: {type(error).__name__}: {error}"
@@ -203,6 +206,11 @@ def operator(name: str, reference: Function, in_triton: Function) -> Any:
     registered = torch.library.custom_op(f"nstlib::{name}", compute, mutates_args=())
     KERNELS[name] = registered
     return registered
+
+
+def like_its_maps(maps: Tensor, *_: Any) -> Tensor:
+    """Return what an operator's result looks like where it has its maps' shape, type and layout."""
+    return torch.empty_like(maps)
 
 
 def report() -> str:

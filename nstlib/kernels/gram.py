@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from nstlib.kernels.arguments import check_maps, float32_at_least
+from nstlib.kernels.arguments import check_maps, dtype_of_sums, float32_at_least
 from nstlib.kernels.backend import Kernel, is_interpreted, operator, tl
 from nstlib.kernels.tiles import offset_of, parts_of, power_of_two, strides_of
 
@@ -180,8 +180,7 @@ _gram = operator("gram", reference, in_triton)
 
 def _shape(features: Tensor, scale: float) -> Tensor:
     images, channels = features.shape[:2]
-    exact = torch.float64 if features.dtype == torch.float64 else torch.float32
-    return features.new_empty((images, channels, channels), dtype=exact)
+    return features.new_empty((images, channels, channels), dtype=dtype_of_sums(features))
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
@@ -225,7 +224,8 @@ def gram(features: Tensor, normalize: GramScale = "hw") -> Tensor:
         TypeError, ValueError: no such maps, or an unknown ``normalize``.
 
     Bytes moved:
-        The maps once, and C² numbers an image.
+        The maps once, and C² numbers an image; the products of parts, which are an eighth of
+        bfloat16 maps at most, are written and read in between.
 
     Precision:
         Sums are taken in float32: in float16 they overflow, and scaled first they vanish. On a CPU

@@ -1,8 +1,8 @@
 r"""Instance normalisation with its usual company: an affine map, a ReLU, a residual.
 
 Bytes: the maps once, the residual once and the result once where a tile holds whole planes (then it
-is one launch), else the maps twice. PyTorch alone would launch three times and pass over the maps
-six times.
+is one launch), else the maps twice. PyTorch alone launches for each of the three, and each reads and
+writes the maps again.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -14,8 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nstlib.kernels.arguments import check_like, check_maps, float32_at_least
-from nstlib.kernels.backend import Kernel, operator, tl
+from nstlib.kernels.arguments import (
+    check_eps,
+    check_like,
+    check_maps,
+    dtype_of_sums,
+    float32_at_least,
+)
+from nstlib.kernels.backend import Kernel, like_its_maps, operator, tl
 from nstlib.kernels.moments import launch_moments, moments, plane_moments, through_moments
 from nstlib.kernels.moments import reference as moments_reference
 from nstlib.kernels.tiles import offset_of, strides_of
@@ -151,17 +157,6 @@ def in_triton(
 _instance_norm = operator("instance_norm", reference, in_triton)
 
 
-def _shape(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    residual: Tensor | None,
-    relu: bool,
-    eps: float,
-) -> Tensor:
-    return torch.empty_like(features)
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     features, weight, bias, residual, ctx.relu, ctx.eps = inputs
     ctx.residual_dtype = None if residual is None else residual.dtype
@@ -169,7 +164,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
-    """Y = relu(x̂·γ + β) + r, with x̂ = (x − μ)/σ: the ReLU lets through where it was positive."""
+    """Of y = relu(x̂·γ + β) + r, with x̂ = (x − μ)/σ: the ReLU lets through where it was positive."""
     features, weight, bias = ctx.saved_tensors
     of_residual = None if ctx.residual_dtype is None else of_out.to(ctx.residual_dtype)
     of_out = of_out.to(weight.dtype)
@@ -184,7 +179,7 @@ def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
     return of_features.to(features.dtype), of_weight, of_bias, of_residual, None, None
 
 
-_instance_norm.register_fake(_shape)
+_instance_norm.register_fake(like_its_maps)
 _instance_norm.register_autograd(_gradient, setup_context=_save)
 
 
@@ -215,8 +210,9 @@ def instance_norm(
         TypeError, ValueError: no such tensors.
 
     Bytes moved:
-        Features, residual and result once where a plane has up to 16,384 positions (1,024 with
-        channels last); the features twice beyond.
+        Features, residual and result once where a tile holds whole planes, of 16,384 positions at
+        most (fewer in a crop, or with channels last: ``tiles.whole_tiles_for``); the features twice
+        beyond.
 
     Precision:
         Statistics and arithmetic are in float32.
@@ -232,9 +228,7 @@ def instance_norm(
     """
     check_maps(features)
     channels = features.shape[1]
-    place, exact = features.device, torch.float32
-    if features.dtype == torch.float64:
-        exact = torch.float64
+    place, exact = features.device, dtype_of_sums(features)
     weight = torch.ones(1, channels, dtype=exact, device=place) if weight is None else weight
     bias = torch.zeros(1, channels, dtype=exact, device=place) if bias is None else bias
     weight, bias = (_each("weight", weight, features), _each("bias", bias, features))
@@ -245,10 +239,8 @@ def instance_norm(
                 f"residual has shape {tuple(residual.shape)} on {residual.device}; the features "
                 f"have {tuple(features.shape)} on {place}"
             )
-    if not eps >= 0:
-        raise ValueError(f"eps is {eps!r}; it must be at least 0")
     out: Tensor = _instance_norm(
-        features, weight.to(exact), bias.to(exact), residual, bool(relu), float(eps)
+        features, weight.to(exact), bias.to(exact), residual, bool(relu), check_eps(eps)
     )
     return out
 

@@ -1,7 +1,7 @@
 """Kernels on a CPU: launched in Triton's interpreter, in a process of its own.
 
-The interpreter runs a kernel's programs one after the other, line by line, with NumPy: a thousand
-times slower than a GPU, and just as right or wrong. Whether Triton interprets or compiles is decided
+The interpreter runs a kernel's programs one after the other, line by line, with NumPy: far
+slower than a GPU. Whether Triton interprets or compiles is decided
 when it is loaded, for a whole process; so the interpreter has one to itself, which starts with the
 first launch and ends with Python.
 """
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from nstlib.kernels.backend import Kernel, KernelError, has_triton
 
-_HEADER = "import triton\n\nfrom nstlib.kernels.backend import Kernel, tl\n"
+_HEADER = "from nstlib.kernels.backend import Kernel, tl\n"
 
 
 def launch(
@@ -57,13 +57,11 @@ def launch(
         KernelError: Triton is not installed, and there is no ``instead``; or the kernel failed.
 
     Example:
-        >>> def one() -> None:
-        ...     out.fill_(1)
-        >>> from nstlib.kernels.tiles import offset_of
+        >>> from nstlib.kernels.backend import store_one
         >>> out = torch.zeros(2)
-        >>> launch(offset_of, (1,), instead=one) if not has_triton() else one()
+        >>> launch(store_one, (1,), out, instead=lambda: out[0].fill_(1))
         >>> out
-        tensor([1., 1.])
+        tensor([1., 0.])
     """
     tensors = [value for value in arguments if isinstance(value, Tensor)]
     if tensors and tensors[0].is_cuda:
@@ -85,7 +83,7 @@ def launch(
 
 
 def source_of(kernel: Kernel) -> str:
-    """Return a module's text that holds a kernel, and those of its own file that it calls.
+    """Return a module's text that holds a kernel, and the kernels that it calls.
 
     Example:
         >>> from nstlib.kernels.tiles import offset_of

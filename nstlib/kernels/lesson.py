@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nstlib.config import Range, data_dir
 from nstlib.kernels import benchmark
-from nstlib.kernels.backend import has_triton
+from nstlib.kernels.backend import why_not_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,9 +109,7 @@ def draw_lanes(lanes: Lanes) -> Figure:
     return figure
 
 
-def draw_bars(
-    values: Mapping[str, Mapping[str, float]], unit: str, title: str, log: bool = False
-) -> Figure:
+def draw_bars(values: Mapping[str, Mapping[str, float]], unit: str, title: str) -> Figure:
     """Draw horizontal bars: a group for each name, a bar for each of its parts.
 
     Example:
@@ -146,8 +145,6 @@ def draw_bars(
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.set_title(title, fontsize=10)
-    if log:
-        axes.set_xscale("log")
     axes.spines[["top", "right"]].set_visible(False)
     if len(parts) > 1:
         axes.legend(frameon=False, fontsize=8)
@@ -175,9 +172,9 @@ def shares_of_a_copy(folder: Path | None = None) -> dict[str, dict[str, float]]:
 
 
 def _rows_measured() -> list[dict[str, Any]]:
-    if not (torch.cuda.is_available() and has_triton()):
-        return []
     place = torch.device("cuda")
+    if not torch.cuda.is_available() or why_not_on(place):
+        return []
     found = []
     for kernel in benchmark.ENTRIES:
         with contextlib.suppress(torch.OutOfMemoryError):  # on a small GPU some are left out
@@ -208,20 +205,19 @@ def bytes_written(call: Callable[[], object]) -> int:
     """
     made: dict[int, Tensor] = {}  # kept until the end, so that no memory is given out twice
 
+    def storages(values: Any) -> dict[int, Tensor]:
+        tensors = [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+        return {value.untyped_storage().data_ptr(): value for value in tensors}
+
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self, function: Any, types: Any, arguments: Any = (), options: Any = None
         ) -> Any:
             result = function(*arguments, **(options or {}))
-            given = {
-                value.untyped_storage().data_ptr()
-                for value in arguments
-                if isinstance(value, Tensor)
-            }
-            if isinstance(result, Tensor) and result.untyped_storage().data_ptr() not in given:
-                made[result.data_ptr()] = result  # neither a view nor written in place
+            given = storages((arguments, options))  # a view, or written in place, is not made
+            made.update({at: v for at, v in storages(result).items() if at not in given})
             return result
 
     with Watch():  # type: ignore[no-untyped-call]
         call()
-    return sum(value.nbytes for value in made.values())
+    return sum(value.untyped_storage().nbytes() for value in made.values())

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nstlib.kernels.arguments import check_maps, float32_at_least
+from nstlib.kernels.arguments import check_eps, check_maps, dtype_of_sums, float32_at_least
 from nstlib.kernels.backend import Kernel, operator, tl
 from nstlib.kernels.tiles import (
     Tiles,
@@ -211,8 +211,7 @@ _moments = operator("moments", reference, in_triton)
 
 
 def _shapes(features: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    exact = torch.float64 if features.dtype == torch.float64 else torch.float32
-    empty = features.new_empty(features.shape[:2], dtype=exact)
+    empty = features.new_empty(features.shape[:2], dtype=dtype_of_sums(features))
     return empty, torch.empty_like(empty)
 
 
@@ -278,7 +277,5 @@ def moments(features: Tensor, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
         Golub & LeVeque, Algorithms for Computing the Sample Variance, 1983.
     """
     check_maps(features)
-    if not eps >= 0:
-        raise ValueError(f"eps is {eps!r}; it must be at least 0")
-    mean, std = _moments(features, eps)
+    mean, std = _moments(features, check_eps(eps))
     return mean, std

@@ -1,7 +1,8 @@
 r"""Total variation: how much neighbouring pixels differ, and how each pixel would change that.
 
-Bytes: the picture once; its gradient, as large, once. Value and gradient come from one reading:
-each pixel looks at its four neighbours, which its own tile or the cache holds.
+Bytes: the picture once; the slopes, as large, once. Both the value and the slopes, which are the
+gradient but for a factor, come from one reading: each pixel looks at its four neighbours, which its
+own tile or the cache holds.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nstlib.kernels.arguments import check_maps, float32_at_least
+from nstlib.kernels.arguments import check_maps, dtype_of_sums, float32_at_least
 from nstlib.kernels.backend import Kernel, operator, tl
 from nstlib.kernels.tiles import offset_of, strides_of, tiles_for
 
@@ -151,9 +152,8 @@ _total_variation = operator("total_variation", reference, in_triton)
 
 
 def _shapes(image: Tensor, power: int, with_slopes: bool) -> tuple[Tensor, Tensor]:
-    exact = torch.float64 if image.dtype == torch.float64 else torch.float32
     slopes = torch.empty_like(image) if with_slopes else image.new_empty(0)
-    return image.new_empty((), dtype=exact), slopes
+    return image.new_empty((), dtype=dtype_of_sums(image)), slopes
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, int, bool], output: tuple[Tensor, Tensor]) -> None:

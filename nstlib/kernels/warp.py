@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from nstlib.kernels.arguments import check_like, check_maps
-from nstlib.kernels.backend import Kernel, operator, tl
+from nstlib.kernels.arguments import check_like, check_maps, dtype_of_sums
+from nstlib.kernels.backend import Kernel, like_its_maps, operator, tl
 from nstlib.kernels.tiles import PROGRAMS, offset_of, strides_of, tiles_for
 
 Border = Literal["border", "zeros", "reflection"]
@@ -225,12 +225,6 @@ def in_triton(
 _warp = operator("warp", reference, in_triton)
 
 
-def _shape(
-    image: Tensor, flow: Tensor, border: str, current: Tensor | None, mask: Tensor | None
-) -> Tensor:
-    return torch.empty_like(image)
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     image, flow, ctx.border, current, mask = inputs
     ctx.save_for_backward(image, flow, current, mask)
@@ -270,7 +264,7 @@ def _given_back(image: Tensor, flow: Tensor, border: str, of_out: Tensor) -> Ten
     return total.view(images, height, width, channels).permute(0, 3, 1, 2)  # (N, C, H, W)
 
 
-_warp.register_fake(_shape)
+_warp.register_fake(like_its_maps)
 _warp.register_autograd(_gradient, setup_context=_save)
 
 
@@ -326,7 +320,7 @@ def warp(
         missing = "current" if current is None else "mask"
         raise ValueError(f"{missing} is missing; a blend takes both current and mask")
     images, _, height, width = image.shape
-    exact = torch.float64 if image.dtype == torch.float64 else torch.float32
+    exact = dtype_of_sums(image)
     plane = (images, 1, height, width)
     flow = check_like("flow", flow, (images, 2, height, width), image, (0, 2, 3), "image").to(exact)
     if current is not None and mask is not None:

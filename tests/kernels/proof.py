@@ -335,27 +335,3 @@ def operators_called(call: Callable[[], object]) -> list[tuple[Any, tuple[Any, .
     with torch.no_grad(), Watch():
         call()
     return seen
-
-
-def bytes_allocated(call: Callable[[], object]) -> int:
-    """Return the bytes of all the memory that PyTorch allocates during a call."""
-    seen: dict[int, Tensor] = {}  # the tensors are kept, so that no memory is given out twice
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, function: Any, types: Any, arguments: Any = (), options: Any = None
-        ) -> Any:
-            result = function(*arguments, **(options or {}))
-            given = {
-                value.untyped_storage().data_ptr()
-                for value in torch.utils._pytree.tree_leaves((arguments, options))
-                if isinstance(value, Tensor)
-            }
-            for value in torch.utils._pytree.tree_leaves(result):
-                if isinstance(value, Tensor) and value.untyped_storage().data_ptr() not in given:
-                    seen[value.untyped_storage().data_ptr()] = value
-            return result
-
-    with torch.no_grad(), Watch():
-        call()
-    return sum(value.untyped_storage().nbytes() for value in seen.values())
