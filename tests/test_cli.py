@@ -241,7 +241,7 @@ def test_kernels_that_cannot_run_are_told_in_a_line(
 ) -> None:
     monkeypatch.setenv("NSTLIB_KERNELS", "triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    pictures = ("coffee", "vortex", "-o", tmp_path / "a.png", "--size", "48", "--steps", "3")
+    pictures = ("coffee", "vortex", "-o", tmp_path / "a.png", "--size", "96", "--steps", "3")
     assert run("gatys", *pictures) == 2
     told = capsys.readouterr().err
     assert told.startswith("nst: ")
