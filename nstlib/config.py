@@ -7,7 +7,7 @@ import numbers
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_type_hints
 
 import torch
 
@@ -42,6 +42,24 @@ class Range:
         if not self.low <= value <= self.high:  # NaN fails both comparisons, so it is refused too
             raise ValueError(f"{name} is {value!r}; it must lie in [{self.low:g}, {self.high:g}]")
         return value
+
+
+def ranges_of(settings: type) -> dict[str, Range]:
+    """Return the ranges that a class of settings states for its fields.
+
+    Example:
+        >>> from typing import Annotated
+        >>> class Mixing:
+        ...     alpha: Annotated[float, Range(0, 1)] = 1.0
+        >>> ranges_of(Mixing)["alpha"].high
+        1
+    """
+    return {
+        name: extra
+        for name, hint in get_type_hints(settings, include_extras=True).items()
+        for extra in getattr(hint, "__metadata__", ())
+        if isinstance(extra, Range)
+    }
 
 
 def data_dir() -> Path:

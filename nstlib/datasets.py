@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,6 +69,7 @@ class Crops:
         self.crop = crop
         self.pictures: list[Tensor] = []  # each (3, H, W), uint8
         self.skipped: list[str] = []
+        self._shuffled: tuple[int, int, list[int]] = (-1, -1, [])  # seed, epoch, order
         for path in paths:
             try:
                 picture = load_image(path)
@@ -94,12 +96,42 @@ class Crops:
         crops = [self._one(generator) for _ in range(count)]
         return torch.stack(crops).float() / 255
 
+    def batch(self, step: int, count: int, seed: int) -> Tensor:
+        """Return the crops of a training step, as :meth:`draw` does: a function of its arguments.
+
+        Every picture is seen once before any is seen again, in an order that each pass draws anew.
+        """
+        generator = generator_of(seed, step, 1)
+        places = range((step - 1) * count, step * count)
+        crops = [self._crop(self._order(seed, p // len(self))[p % len(self)], generator) for p in places]
+        return torch.stack(crops).float() / 255
+
+    def _order(self, seed: int, epoch: int) -> list[int]:
+        if self._shuffled[:2] != (seed, epoch):
+            order = torch.randperm(len(self), generator=generator_of(seed, epoch, 2)).tolist()
+            self._shuffled = (seed, epoch, order)
+        return self._shuffled[2]
+
     def _one(self, generator: torch.Generator) -> Tensor:
-        picture = self.pictures[_below(len(self.pictures), generator)]
+        return self._crop(_below(len(self.pictures), generator), generator)
+
+    def _crop(self, index: int, generator: torch.Generator) -> Tensor:
+        picture = self.pictures[index]
         top = _below(picture.shape[1] - self.crop + 1, generator)
         left = _below(picture.shape[2] - self.crop + 1, generator)
         crop = picture[:, top : top + self.crop, left : left + self.crop]
         return crop.flip(2) if _below(2, generator) else crop
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """Return a generator seeded with several whole numbers: another stream for each tuple.
+
+    Example:
+        >>> [int(torch.randint(100, (1,), generator=generator_of(0, step))) for step in (1, 2, 1)]
+        [54, 40, 54]
+    """
+    words = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 
 
 def _held_out(folder: Path) -> set[Path]:

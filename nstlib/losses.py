@@ -44,6 +44,65 @@ Normalize = Literal["energy", "chw", "hw", "sum"]
 EPS = 1e-8
 
 
+# ----------------------------------------------------------------------- distances, image by image
+
+
+def content_distance(
+    features: Tensor,
+    target: Tensor,
+    normalize: Normalize = "energy",
+    energy: Tensor | None = None,
+) -> Tensor:
+    """Return how far maps are from ``target``'s, (N,): the content loss of each image.
+
+    Args:
+        features, target: maps ``(N, C, H, W)``; one target may serve all images.
+        normalize: see the table at the top of this module.
+        energy: the target's mean square, (N,), where it is known already.
+
+    Example:
+        >>> maps = torch.ones(2, 2, 4, 4)
+        >>> content_distance(maps, 2 * maps)
+        tensor([0.2500, 0.2500])
+    """
+    _, channels, height, width = target.shape
+    # By norms, one an image: their gradient keeps the layout of the maps, for the convolution.
+    norms: Tensor = torch.linalg.vector_norm(features - target, dim=(1, 2, 3))
+    mean_squares = norms.square() / (channels * height * width)
+    if normalize == "energy":
+        if energy is None:
+            energy = float32_at_least(target).square().mean(dim=(1, 2, 3))
+        return mean_squares / (energy + EPS)
+    return mean_squares * {"chw": 1, "hw": channels, "sum": channels * height * width}[normalize]
+
+
+def gram_distance(found: Tensor, target: Tensor, normalize: Normalize = "energy") -> Tensor:
+    """Return how far Gram matrices are from ``target``, (N,): the style loss of each image.
+
+    Args:
+        found, target: ``(N, C, C)``, scaled by :func:`gram_scale`; one target may serve all images.
+        normalize: see the table at the top of this module.
+
+    Example:
+        >>> gram_distance(torch.ones(2, 3, 3), 2 * torch.ones(1, 3, 3))
+        tensor([0.2500, 0.2500])
+    """
+    mean_squares = (found - target).square().mean(dim=(1, 2))
+    if normalize == "energy":
+        return mean_squares / (target.square().mean(dim=(1, 2)) + EPS)
+    return mean_squares * (target.shape[-1] ** 2 if normalize == "sum" else 1)
+
+
+def gram_scale(normalize: Normalize) -> GramScale:
+    """Return what Gram matrices are divided by under a convention.
+
+    Example:
+        >>> gram_scale("chw"), gram_scale("energy")
+        ('chw', 'hw')
+    """
+    return "chw" if normalize == "chw" else "hw"
+
+
 # ------------------------------------------------------------------------- modules with a target
 
 
@@ -83,14 +142,7 @@ class ContentLoss(nn.Module):
                 f"the content's is {tuple(self.target.shape)}"
             )
         _check_batch(features, self.target)
-        _, channels, height, width = self.target.shape
-        # By norms, one an image: their gradient keeps the layout of the maps, for the convolution.
-        norms: Tensor = torch.linalg.vector_norm(features - self.target, dim=(1, 2, 3))
-        mean_squares = norms.square() / (channels * height * width)
-        if self.normalize == "energy":
-            return (mean_squares / (self.energy + EPS)).mean()
-        factors = {"chw": 1, "hw": channels, "sum": channels * height * width}
-        return mean_squares.mean() * factors[self.normalize]
+        return content_distance(features, self.target, self.normalize, self.energy).mean()
 
 
 class GramLoss(nn.Module):
@@ -121,12 +173,9 @@ class GramLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize = _checked(normalize)
+        self._scale = gram_scale(normalize)
         grams = torch.stack([gram(style, self._scale) for style in _style_maps(features)])
         self.register_buffer("target", _mixed(grams, weights))
-
-    @property
-    def _scale(self) -> GramScale:
-        return "chw" if self.normalize == "chw" else "hw"
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the loss of ``features``, a mean over the batch.
@@ -139,10 +188,7 @@ class GramLoss(nn.Module):
                 f"features has {features.shape[1]} channels; the style's has {self.target.shape[-1]}"
             )
         _check_batch(features, self.target)
-        mean_squares = (gram(features, self._scale) - self.target).square().mean(dim=(1, 2))
-        if self.normalize == "energy":
-            return (mean_squares / (self.target.square().mean(dim=(1, 2)) + EPS)).mean()
-        return mean_squares.mean() * (self.target.shape[-1] ** 2 if self.normalize == "sum" else 1)
+        return gram_distance(gram(features, self._scale), self.target, self.normalize).mean()
 
 
 class StatisticsLoss(nn.Module):

@@ -1,0 +1,212 @@
+r"""How a fast style net is trained: by the losses of Gatys' method, on pictures it has to make itself.
+
+Notebook 01 moves the pixels of one picture down the slope of content loss + w · style loss. Here the
+weights of a net move down the same slope, averaged over photos, so that afterwards one pass of the
+net lands near where the pixels would have gone:
+
+.. math:: \min_\theta\; \mathbb E_{c, k, w}\;
+          \frac{L_c(f_\theta(c, k, w), c) + w\,L_k(f_\theta(c, k, w)) + \dots}{1 + w}
+
+Each picture of a batch has a style k and a style weight w of its own, drawn by the seed. Divided by
+1 + w, the losses of all places of the dial are about equally large, and none drowns the others;
+what minimises them is the same.
+
+Reference:
+    Johnson, Alahi & Fei-Fei, Perceptual Losses for Real-Time Style Transfer, 2016; Babaeizadeh &
+    Ghiasi, Adjustable Real-time Style Transfer, 2018.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+
+from nstlib import config, kernels, losses
+from nstlib.config import Range
+from nstlib.datasets import Crops, generator_of
+from nstlib.encoders import Encoder, check_taps
+from nstlib.files import replaced
+from nstlib.training import Batch, Task
+from nstlib.transform_net import TransformNet, dial_position
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The loss that a fast net is trained for: what each term looks at, and its weight."""
+
+    content_weight: Annotated[float, Range(0, 1e6, "pull towards the photo", log=True)] = 1.0
+    style_weight: Annotated[float, Range(0, 1e12, "pull towards the style", log=True)] = 100.0
+    tv_weight: Annotated[float, Range(0, 1e6, "smoothness between neighbours", log=True)] = 0.1
+    content_taps: Mapping[str, float] = field(default_factory=lambda: {"relu3_3": 1.0})
+    style_taps: Mapping[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu3_4"), 0.25)
+    )
+    normalize: losses.Normalize = "energy"
+    full_dial: Annotated[float, Range(0, 1, "share of pictures at the dial's upper end")] = 0.3
+    mixtures: Annotated[float, Range(0, 1, "share of pictures with two styles at once")] = 0.1
+
+
+RECIPES: dict[str, Recipe] = {
+    # The loss of notebook 01.
+    "default": Recipe(),
+    # The multi-layer perceptual loss with 1e5 times the Gram loss, as many courses have it.
+    "perceptual": Recipe(
+        style_weight=1e5,
+        tv_weight=0.0,
+        content_taps=dict.fromkeys(("relu1_2", "relu2_2", "relu3_3"), 1.0),
+        style_taps=dict.fromkeys(("relu1_2", "relu2_2", "relu3_3"), 1.0),
+        normalize="chw",
+    ),
+}
+
+
+class FastNetTask(Task[TransformNet]):
+    """Train a :class:`TransformNet` to paint photos in its styles.
+
+    Args:
+        model: the net.
+        styles: a picture (1, 3, H, W) for each style of the net, in its order.
+        crops: the photos.
+        encoder: whose eyes the losses look with.
+        recipe: the losses.
+        shown: pictures (N, 3, H, W) for the sheets of samples.
+    """
+
+    def __init__(
+        self,
+        model: TransformNet,
+        styles: Sequence[Tensor],
+        crops: Crops,
+        encoder: Encoder,
+        recipe: Recipe | None = None,
+        shown: Tensor | None = None,
+    ) -> None:
+        self.model, self.crops, self.recipe = model, crops, recipe or Recipe()
+        self.encoder, self.shown = encoder, shown
+        check_taps(encoder, [*self.recipe.content_taps, *self.recipe.style_taps], "recipe")
+        if len(styles) != max(1, len(model.shape.styles)):
+            raise ValueError(
+                f"styles has {len(styles)} pictures; the net has {len(model.shape.styles) or 1}"
+            )
+        self.styles = list(styles)
+        self.grams: dict[str, Tensor] = {}  # (K, C, C) of each tap
+
+    def to(self, device: torch.device) -> None:
+        """Move net, encoder and styles to ``device``; see the styles there."""
+        super().to(device)
+        self.encoder = self.encoder.to(device).in_dtype(config.pick_dtype("auto", device))
+        scale = losses.gram_scale(self.recipe.normalize)
+        with torch.no_grad():
+            seen = [self.encoder(s.to(device), list(self.recipe.style_taps)) for s in self.styles]
+        self.grams = {
+            tap: torch.cat([kernels.gram(maps[tap], scale) for maps in seen])
+            for tap in self.recipe.style_taps
+        }
+
+    def draw(self, step: int, count: int, seed: int) -> Batch:
+        """Return crops of photos, and for each a mixture of styles and a style weight."""
+        generator = generator_of(seed, step)
+        photos = self.crops.batch(step, count, seed)
+        mixture = self._mixtures(count, generator)
+        return {"content": photos, "mixture": mixture, "weight": self._weights(count, generator)}
+
+    def _mixtures(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return (count, K): one style each, or for some of them two, in any proportion."""
+        styles = len(self.styles)
+        one, other = torch.randint(styles, (2, count), generator=generator)
+        share, chosen = torch.rand(2, count, generator=generator)
+        share = torch.where(chosen < self.recipe.mixtures, share, 1.0)[:, None]
+        return share * torch.eye(styles)[one] + (1 - share) * torch.eye(styles)[other]
+
+    def _weights(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return (count,) style weights: even over the dial's decades, some at its upper end."""
+        dial = self.model.shape.dial or (self.recipe.style_weight,)
+        low, high = torch.tensor([dial[0], dial[-1]]).log()
+        place, chosen = torch.rand(2, count, generator=generator)
+        place = torch.where(chosen < self.recipe.full_dial, 1.0, place)
+        return torch.lerp(low, high, place).exp()
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return content, style and TV loss, and their sum weighted for each picture's dial."""
+        recipe, photo, weight = self.recipe, batch["content"], batch["weight"]
+        place = dial_position(weight.cpu(), self.model.shape.dial or (1.0,)).to(weight.device)
+        condition = torch.einsum("nk,nj->nkj", batch["mixture"], place).flatten(1)
+        painted = model(photo, condition)
+        content_taps, style_taps = list(recipe.content_taps), list(recipe.style_taps)
+        with torch.no_grad():
+            wanted = self.encoder(photo, content_taps)
+        maps = self.encoder(painted, list(dict.fromkeys(content_taps + style_taps)))
+        content = sum(
+            share
+            * losses.content_distance(maps[tap].float(), wanted[tap].float(), recipe.normalize)
+            for tap, share in recipe.content_taps.items()
+        )
+        style = sum(
+            share * self._style_distance(tap, maps[tap], batch["mixture"])
+            for tap, share in recipe.style_taps.items()
+        )
+        tv = kernels.total_variation(painted)
+        balance = recipe.content_weight + weight
+        total = (recipe.content_weight * content + weight * style) / balance
+        return {
+            "total": (total + recipe.tv_weight * tv / balance).mean(),
+            "content": content.mean(),
+            "style": style.mean(),
+            "tv": tv.mean(),
+        }
+
+    def _style_distance(self, tap: str, maps: Tensor, mixture: Tensor) -> Tensor:
+        normalize = self.recipe.normalize
+        found = kernels.gram(maps, losses.gram_scale(normalize))
+        wanted = torch.einsum("nk,kcd->ncd", mixture, self.grams[tap])
+        return losses.gram_distance(found, wanted, normalize)
+
+    @torch.no_grad()
+    def samples(self, model: TransformNet) -> Tensor:
+        """Return a sheet: a row for each style, a column for each picture, at the full dial."""
+        shape = model.shape
+        shown = self.crops.batch(1, 4, seed=0) if self.shown is None else self.shown
+        shown = shown.to(model.norms[0].weight.device)  # type: ignore[arg-type]
+        rows = [model(shown, model.condition(name)) for name in shape.styles or [None]]
+        sheet: Tensor = make_grid(torch.cat([shown, *rows]).cpu(), nrow=len(shown), padding=4)
+        return sheet[None]
+
+    def export(self, model: TransformNet, path: Path, facts: Mapping[str, Any]) -> None:
+        """Write the net's weights in float16, with its shape and recipe in the file's metadata."""
+        save_net(model, path, {"recipe": asdict(self.recipe), **facts})
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Shape, recipe and encoder, in plain values."""
+        shape = {name: _plain(value) for name, value in asdict(self.model.shape).items()}
+        recipe = {name: _plain(value) for name, value in asdict(self.recipe).items()}
+        return {**shape, **recipe, "encoder": self.encoder.name, "crop": self.crops.crop}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def save_net(net: TransformNet, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a net in float16, its shape and ``facts`` as JSON in the file's metadata.
+
+    Raises:
+        FloatingPointError: a weight is too large for float16; nothing is written.
+    """
+    tensors = {
+        name: value.detach().half().contiguous().cpu() for name, value in net.state_dict().items()
+    }
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{name} holds what float16 cannot say; nothing is written")
+    metadata = {"config": json.dumps({"shape": asdict(net.shape), **facts}), "format": "pt"}
+    with replaced(path) as unfinished:
+        save_file(tensors, unfinished, metadata=metadata)

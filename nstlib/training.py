@@ -1,0 +1,401 @@
+r"""One training loop for every model of the course: seeded, resumable, and the same on many processes.
+
+Step t of a run is a function of the weights before it, the seed and t alone: which pictures, which
+crops of them, which styles is drawn from a generator seeded with (seed, t), never from one that
+lives through the run. So a run that was killed goes on from its last checkpoint exactly as if
+nothing had happened, and any number of processes agree on each batch without a word.
+
+What is trained is a :class:`Task`: a model, how to draw a batch for it, and its losses.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import statistics
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from nstlib import config
+from nstlib.config import Precision, Range
+from nstlib.datasets import generator_of
+from nstlib.errors import WeightsError
+from nstlib.files import replaced
+from nstlib.memory import reused_memory
+
+Batch = dict[str, Tensor]
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast to learn. What to learn is the task's.
+
+    Raises:
+        ValueError: a value outside its range.
+        TypeError: no number where one is wanted.
+    """
+
+    steps: Annotated[int, Range(1, 100_000_000, "optimiser steps")] = 10_000
+    batch: Annotated[int, Range(1, 65_536, "pictures in a step, over all processes")] = 4
+    learning_rate: Annotated[float, Range(1e-8, 1, "step size of Adam", log=True)] = 1e-3
+    warm_up: Annotated[int, Range(0, 1_000_000, "first steps, in which it rises")] = 100
+    cool_down: Annotated[float, Range(0, 1, "last share of the steps, in which it falls to 0")] = 0.3
+    average: Annotated[float, Range(0, 0.99999, "memory of the averaged weights that ship")] = 0.999
+    seed: Annotated[int, Range(0, 2**31 - 1, "of the weights, crops and styles")] = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value_range in config.ranges_of(Settings).items():
+            value_range.check(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a training, as everybody who watches sees it."""
+
+    step: int  # 1 is the first
+    steps: int  # of the whole run
+    losses: Mapping[str, float]  # "total" and its terms, of the weights before the step
+    learning_rate: float
+    seconds_left: float
+    saved: bool = False  # whether a checkpoint was written after this step
+
+
+class Task(ABC, Generic[Model]):
+    """What is trained.
+
+    ``model`` holds what is learned and nothing else; :meth:`draw` makes a batch out of pictures and
+    a generator; :meth:`losses` compares what the model makes of it with what is wanted.
+    """
+
+    model: Model
+
+    @abstractmethod
+    def draw(self, step: int, count: int, seed: int) -> Batch:
+        """Return tensors whose first axis has ``count`` entries: the batch of a step."""
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms, and their sum ``"total"``, each a mean over the batch.
+
+        ``model`` is :attr:`model`, or a wrapper of it that gathers the gradients of all processes.
+        """
+
+    @abstractmethod
+    def samples(self, model: Model) -> Tensor:
+        """Return a sheet (1, 3, H, W) of what the averaged ``model`` makes of fixed pictures."""
+
+    @abstractmethod
+    def export(self, model: Model, path: Path, facts: Mapping[str, Any]) -> None:
+        """Write the averaged ``model`` to ``path``, ready to be used."""
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What the task was made with, in plain values: a checkpoint of another is refused."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the model, and whatever its losses need, to ``device``."""
+        self.model.to(device)
+
+
+class DivergenceError(ArithmeticError):
+    """The loss is no longer a number; the last checkpoint is as it was."""
+
+
+@dataclass
+class _State:
+    """All that changes during a run."""
+
+    model: nn.Module
+    averaged: AveragedModel
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    step: int = 0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "averaged": self.averaged,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+
+
+def train(
+    task: Task[Model],
+    settings: Settings | None = None,
+    checkpoint: Path | None = None,
+    *,
+    every: int = 500,
+    device: str | torch.device = "auto",
+    log: Path | None = None,
+) -> Iterator[Progress]:
+    """Train ``task.model``, yielding a :class:`Progress` after each step.
+
+    Where ``checkpoint`` exists, training goes on from it, bit for bit on a CPU. In a process that
+    ``torchrun`` started (see :func:`processes`) each process computes its share of every batch, and
+    the first writes the files.
+
+    Args:
+        task: what to train; its model holds the averaged weights when the run is over.
+        settings: how long and how fast.
+        checkpoint: a ``.pt`` file, written every so many steps and at the end, and beside it the
+            averaged model as ``.safetensors``; without, nothing is written.
+        every: how many steps lie between two checkpoints.
+        device: where to compute.
+        log: a folder for TensorBoard's scalars and sheets, and the sheets as PNG.
+
+    Raises:
+        ValueError: a checkpoint of another task or settings, or a batch that cannot be shared out.
+        WeightsError: a checkpoint that cannot be read.
+        DivergenceError: the loss is no longer a number.
+    """
+    settings = settings or Settings()
+    _check(settings, checkpoint, every)
+    place = _place(device)
+    task.to(place)
+    state = _started(task, settings)
+    if checkpoint is not None and checkpoint.is_file():
+        _resume(checkpoint, task, settings, state)
+    model = _shared(task.model, place)
+    journal = _Journal(log if _rank() == 0 else None)
+    with reused_memory(), journal:
+        while state.step < settings.steps:
+            started = time.perf_counter()
+            losses = _advance(task, model, settings, state, place)
+            state.seconds.append(time.perf_counter() - started)
+            due = state.step % every == 0 or state.step == settings.steps
+            if due and _rank() == 0:
+                trained = _averaged(state)
+                if checkpoint is not None:
+                    facts = {"steps_done": state.step, **asdict(settings)}
+                    # The model first: a run that stops in between does these steps again.
+                    task.export(trained, checkpoint.with_suffix(".safetensors"), facts)
+                    _save(checkpoint, task, settings, state)
+                journal.sheet(task, trained, state.step)
+            left = statistics.median(state.seconds) * (settings.steps - state.step)
+            rate = state.schedule.get_last_lr()[0]
+            progress = Progress(
+                state.step, settings.steps, losses, rate, left, due and checkpoint is not None
+            )
+            journal.scalars(progress)
+            yield progress
+    task.model.load_state_dict(_averaged(state).state_dict())
+
+
+def _advance(
+    task: Task[Model], model: nn.Module, settings: Settings, state: _State, place: torch.device
+) -> dict[str, float]:
+    """Do one step of Adam; return its losses, as means over all processes."""
+    step = state.step + 1
+    batch = task.draw(step, settings.batch, settings.seed)
+    share = {name: part[_rank() :: _world()].to(place) for name, part in batch.items()}
+    dtype = config.pick_dtype(settings.precision, place)
+    with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
+        terms = task.losses(model, share)
+    losses = _mean_over_processes(terms)
+    if not math.isfinite(losses["total"]):
+        raise DivergenceError(
+            f"the loss is {losses['total']} at step {step}; the last checkpoint is as it was. A "
+            "lower learning_rate or a longer warm_up may help"
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(terms["total"])
+    state.optimizer.step()
+    state.schedule.step()
+    state.averaged.update_parameters(state.model)
+    state.step = step
+    return losses
+
+
+def _started(task: Task[Model], settings: Settings) -> _State:
+    model = task.model
+    optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done, settings))
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        # A plain mean at first, which forgets the beginning, then one with a fixed memory.
+        memory = min(settings.average, (1 + int(count)) / (10 + int(count)))
+        return torch.lerp(current, averaged, memory)
+
+    return _State(model, AveragedModel(model, avg_fn=average), optimizer, schedule)
+
+
+def _rate(done: int, settings: Settings) -> float:
+    """Return the share of the learning rate for the next step: it rises, stays, and falls to 0."""
+    falling = settings.cool_down * settings.steps
+    rising = (done + 1) / (settings.warm_up + 1)
+    return min(1.0, rising, (settings.steps - done) / falling if falling else 1.0)
+
+
+def _averaged(state: _State) -> Any:
+    return copy.deepcopy(state.averaged.module).eval()
+
+
+# ---------------------------------------------------------------------------------- checkpoints
+
+
+def _save(path: Path, task: Task[Model], settings: Settings, state: _State) -> None:
+    content = {name: part.state_dict() for name, part in state.parts().items()}
+    content |= {"task": task.config, "settings": asdict(settings), "step": state.step}
+    with replaced(path) as unfinished:
+        torch.save(content, unfinished)
+
+
+def _resume(path: Path, task: Task[Model], settings: Settings, state: _State) -> None:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = {"task": content["task"], "settings": content["settings"]}
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, UnpicklingError) as error:
+        raise WeightsError(f"{path}: is no checkpoint of a training ({error})") from error
+    wanted = {"task": task.config, "settings": asdict(settings)}
+    for part, values in wanted.items():
+        for name, value in values.items():
+            other = found[part].get(name)
+            # A longer run may take up a shorter one: only the fall at its end moves.
+            if other != value and name != "steps":
+                raise ValueError(
+                    f"{name} is {value!r}; the checkpoint {str(path)!r} was trained with {other!r}"
+                )
+    for name, stored in state.parts().items():
+        stored.load_state_dict(content[name])
+    state.step = int(content["step"])
+
+
+def _check(settings: Settings, checkpoint: Path | None, every: int) -> None:
+    if checkpoint is not None and (
+        checkpoint.suffix != ".pt" or checkpoint.is_dir() or not checkpoint.parent.is_dir()
+    ):
+        raise ValueError(
+            f"checkpoint is {str(checkpoint)!r}; it must be a .pt file in a folder that exists"
+        )
+    if every < 1:
+        raise ValueError(f"every is {every}; it must be at least 1")
+    if settings.batch % _world():
+        raise ValueError(
+            f"batch is {settings.batch}, which {_world()} processes cannot share out evenly"
+        )
+
+
+# ------------------------------------------------------------------------------- many processes
+
+
+@contextmanager
+def processes() -> Iterator[int]:
+    """Join the processes that ``torchrun`` started, if it did; yield this one's rank.
+
+    Example:
+        >>> with processes() as rank:
+        ...     rank
+        0
+    """
+    if "RANK" not in os.environ:
+        yield 0
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield _rank()
+    finally:
+        distributed.destroy_process_group()
+
+
+def _rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def _world() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def _place(device: str | torch.device) -> torch.device:
+    place = config.pick_device(device)
+    if place.type == "cuda" and "LOCAL_RANK" in os.environ:
+        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))  # one GPU a process
+        torch.cuda.set_device(place)
+    return place
+
+
+def _shared(model: nn.Module, place: torch.device) -> nn.Module:
+    """Return ``model``, wrapped where there are others whose gradients must be averaged with its."""
+    if _world() == 1:
+        return model
+    return DistributedDataParallel(model, [place.index] if place.type == "cuda" else None)
+
+
+def _mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    values = torch.stack([term.detach().double().cpu() for term in terms.values()])
+    if _world() > 1:
+        on_gpu = distributed.get_backend() == "nccl"
+        values = values.cuda() if on_gpu else values
+        distributed.all_reduce(values)
+        values /= _world()
+    return dict(zip(terms, values.tolist(), strict=True))
+
+
+# ------------------------------------------------------------------------------------- journal
+
+
+class _Journal:
+    """TensorBoard's scalars and sheets, and the sheets as PNG; without a folder, nothing."""
+
+    def __init__(self, folder: Path | None, every: int = 10) -> None:
+        self.folder, self.every, self.writer = folder, every, None
+        if folder is not None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ValueError(
+                    "log needs TensorBoard, which is not installed: pip install 'nstlib[train]'"
+                ) from error
+            self.writer: Any = SummaryWriter(folder)  # type: ignore[no-untyped-call, no-redef]
+
+    def __enter__(self) -> _Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def scalars(self, progress: Progress) -> None:
+        if self.writer is None or progress.step % self.every:
+            return
+        for name, value in progress.losses.items():
+            self.writer.add_scalar(f"loss/{name}", value, progress.step)
+        self.writer.add_scalar("learning_rate", progress.learning_rate, progress.step)
+
+    def sheet(self, task: Task[Model], model: Model, step: int) -> None:
+        if self.writer is None or self.folder is None:
+            return
+        from nstlib.images import save_image
+
+        sheet = task.samples(model)
+        self.writer.add_image("samples", sheet[0], step)
+        save_image(sheet, self.folder / f"samples-{step:08d}.png")
+
+
+__all__ = [
+    "Batch",
+    "DivergenceError",
+    "Progress",
+    "Settings",
+    "Task",
+    "generator_of",
+    "processes",
+    "train",
+]

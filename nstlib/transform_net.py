@@ -1,0 +1,388 @@
+r"""Fast style nets: one pass of a small network does what Gatys' method needs hundreds of steps for.
+
+The network shrinks the photo, works on the small maps, and grows them back. What makes it a *style*
+net is how it was trained (:mod:`nstlib.training`), and its instance norms: after each convolution
+every channel is brought to mean 0 and spread 1, picture by picture, then given the spread γ and the
+mean β that the style asks for.
+
+So a style is a list of γ and β, and all else can be shared. This file goes two steps further:
+
+* **several styles in one net**: a table with one row of γ and β a style. A mixture of styles is the
+  weighted mean of their rows.
+* **a dial for the style weight**: each row stands at several places of the dial, and between two of
+  them γ and β lie on a straight line over log(style weight).
+
+.. math:: \gamma = \sum_k m_k \sum_j h_j(\log w)\,\gamma_{kj}, \qquad \sum_k m_k = \sum_j h_j = 1
+
+Reference:
+    Johnson, Alahi & Fei-Fei, Perceptual Losses for Real-Time Style Transfer, 2016 (the network);
+    Ulyanov, Vedaldi & Lempitsky, Instance Normalization, 2016; Odena, Dumoulin & Olah,
+    Deconvolution and Checkerboard Artifacts, 2016 (nearest upsampling); Dumoulin, Shlens & Kudlur,
+    A Learned Representation for Artistic Style, 2017 (a row a style); Babaeizadeh & Ghiasi,
+    Adjustable Real-time Style Transfer, 2018 (the dial).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nstlib import kernels
+from nstlib.losses import mixing_weights
+
+Norm = Literal["instance", "batch"]
+Upsample = Literal["nearest", "transposed"]
+Output = Literal["sigmoid", "tanh", "clamp"]
+
+BASE_CHANNELS = 32  # of the stem in the paper's width; each stride-2 convolution doubles them
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a net is made of; it goes into the file of its weights.
+
+    Raises:
+        ValueError: a value that no net can have.
+
+    Example:
+        >>> Shape(width=0.5).channels, TEXTBOOK.channels
+        ((16, 32, 64), (32, 64))
+    """
+
+    width: float = 1.0  # of the paper's channels: 32, 64 and 128
+    downsamplings: int = 2  # stride-2 convolutions
+    blocks: int = 5  # residual ones
+    norm: Norm = "instance"
+    upsample: Upsample = "nearest"
+    output: Output = "sigmoid"  # (tanh + 1) / 2 and clamp are the others: all end in [0, 1]
+    kernels: tuple[int, int] = (9, 9)  # px: of the first and the last convolution
+    styles: tuple[str, ...] = ()  # names of the rows of γ and β; without, one row and no name
+    dial: tuple[float, ...] = ()  # style weights at which the rows stand; without, none to turn
+
+    def __post_init__(self) -> None:
+        for name, kind in {"norm": Norm, "upsample": Upsample, "output": Output}.items():
+            if getattr(self, name) not in get_args(kind):
+                known = ", ".join(map(repr, get_args(kind)))
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it takes {known}")
+        if min(self.channels) < 1 or self.downsamplings < 0 or self.blocks < 0:
+            raise ValueError(
+                f"width is {self.width}, downsamplings {self.downsamplings} and blocks "
+                f"{self.blocks}; a net has a channel at least, and no fewer than 0 of the others"
+            )
+        if len(self.kernels) != 2 or any(size < 1 or size % 2 == 0 for size in self.kernels):
+            raise ValueError(f"kernels is {self.kernels}; it takes two odd sizes in pixels")
+        if len(set(self.styles)) < len(self.styles):
+            raise ValueError(f"styles is {self.styles}; each name may stand there once")
+        if any(w <= 0 for w in self.dial) or sorted(set(self.dial)) != list(self.dial):
+            raise ValueError(f"dial is {self.dial}; it takes style weights above 0, rising")
+        if self.norm == "batch" and (self.styles or self.dial):
+            raise ValueError("norm is 'batch'; styles and a dial need norm 'instance'")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the stem, and after each stride-2 convolution."""
+        return tuple(
+            round(BASE_CHANNELS * self.width * 2**i) for i in range(self.downsamplings + 1)
+        )
+
+    @property
+    def stride(self) -> int:
+        """How many pixels of the picture one step in the innermost map covers."""
+        return int(2**self.downsamplings)
+
+
+# The smaller form that many courses teach.
+TEXTBOOK = Shape(downsamplings=1, output="tanh")
+
+
+class ConditionalNorm(nn.Module):
+    r"""Normalise, then give each channel the γ and β of a mixture of table rows.
+
+    .. math:: y = \gamma\,\frac{x - \mu}{\sigma} + \beta, \qquad \gamma = \sum_r c_r \gamma_r
+
+    Args:
+        channels: of the maps.
+        rows: of the table, one for each style and place of the dial.
+        norm: ``"instance"`` takes μ and σ from each picture alone; ``"batch"`` from all pictures of
+            a batch, and in eval mode from running means of the training.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, rows: int = 1, norm: Norm = "instance") -> None:
+        super().__init__()
+        self.norm = norm
+        self.weight = nn.Parameter(torch.ones(rows, channels))
+        self.bias = nn.Parameter(torch.zeros(rows, channels))
+        if norm == "batch":
+            self.register_buffer("running_mean", torch.zeros(channels))
+            self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(
+        self,
+        features: Tensor,
+        condition: Tensor,
+        relu: bool = False,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """Return maps of the features' shape; ``condition`` (N, rows) mixes the table's rows."""
+        if self.norm == "batch":
+            return self._batch_norm(features, relu, residual)
+        weight, bias = condition @ self.weight, condition @ self.bias  # (N, C)
+        return kernels.instance_norm(features, weight, bias, residual, relu)
+
+    def _batch_norm(self, features: Tensor, relu: bool, residual: Tensor | None) -> Tensor:
+        out = F.batch_norm(
+            features,
+            self.running_mean,
+            self.running_var,
+            self.weight[0],
+            self.bias[0],
+            training=self.training,
+        )
+        out = F.relu(out) if relu else out
+        return out if residual is None else out + residual
+
+
+class Conv(nn.Conv2d):
+    """A convolution that mirrors the picture at its border and keeps its size (or halves it).
+
+    It has no bias where a norm follows, which would take it away at once.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__(
+            inputs, outputs, size, stride, padding=size // 2, padding_mode="reflect", bias=bias
+        )
+
+
+class UpsampledConv(nn.Conv2d):
+    """Nearest upsampling by two, then a 3×3 convolution: computed as one 2×2 convolution before it.
+
+    After nearest upsampling, three neighbours in a row are copies of two pixels: which two, and how
+    often each, depends only on whether the row's place is even or odd. So each of the four kinds of
+    output pixel is a 2×2 convolution of the small map, with sums of the 3×3 weights: the same
+    result for 4/9 of the products, and the large map is never copied.
+
+    >>> conv, small = UpsampledConv(2, 3), torch.rand(1, 2, 5, 6)
+    >>> large = F.pad(F.interpolate(small, scale_factor=2), (1, 1, 1, 1), mode="reflect")
+    >>> torch.allclose(conv(small), F.conv2d(large, conv.weight), atol=1e-5)
+    True
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return maps (N, outputs, 2·H, 2·W)."""
+        height, width = features.shape[2:]
+        weight = _folded(_folded(self.weight, 2), 4)  # (C', C, 2, 2, 2, 2): kind y, y, kind x, x
+        weight = weight.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)  # (4·C', C, 2, 2), kinds first
+        # The mirrored border of the large map is the repeated border of the small one.
+        bordered = F.pad(features, (1, 1, 1, 1), mode="replicate")
+        windows = F.conv2d(bordered, weight).unflatten(1, (2, 2, -1))  # (N, 2, 2, C', H+1, W+1)
+        # As (…, H, W, C'), the memory of channels last, odd columns go beside even ones, then rows.
+        windows = windows.permute(0, 1, 2, 4, 5, 3)
+        kinds = [
+            [windows[:, y, x, y : y + height, x : x + width] for x in range(2)] for y in range(2)
+        ]
+        rows = [torch.stack(row, dim=3).flatten(2, 3) for row in kinds]  # (N, H, 2·W, C')
+        return torch.stack(rows, dim=2).flatten(1, 2).permute(0, 3, 1, 2)  # (N, C', 2·H, 2·W)
+
+
+def _folded(weight: Tensor, axis: int) -> Tensor:
+    """Return the two weights that an even place gives to its two pixels, then those of an odd one."""
+    before, here, after = weight.unbind(axis)
+    even, odd = (before, here + after), (before + here, after)
+    return torch.stack([torch.stack(even, axis), torch.stack(odd, axis)], axis)
+
+
+class TransposedConv(nn.ConvTranspose2d):
+    """A learned upsampling by two; where its 3×3 stamps overlap they print a checkerboard."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=False
+        )
+
+
+class Residual(nn.Module):
+    """Two convolutions whose result is added to what came in."""
+
+    def __init__(self, channels: int, rows: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = Conv(channels, channels, 3), ConditionalNorm(channels, rows, norm)
+        self.conv2, self.norm2 = Conv(channels, channels, 3), ConditionalNorm(channels, rows, norm)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Return maps of the features' shape."""
+        inner = self.norm1(self.conv1(features), condition, relu=True)
+        out: Tensor = self.norm2(self.conv2(inner), condition, residual=features)
+        return out
+
+
+class TransformNet(nn.Module):
+    """A net that paints any photo in the styles that it was trained for, in one pass.
+
+    Args:
+        shape: what it is made of; its fields may also be given by name.
+
+    Example:
+        >>> net = TransformNet(width=0.25, styles=("vortex", "mosaic"), dial=(1, 100))
+        >>> photo = torch.rand(1, 3, 37, 50)
+        >>> tuple(net(photo, net.condition({"vortex": 0.3, "mosaic": 0.7}, style_weight=10)).shape)
+        (1, 3, 37, 50)
+    """
+
+    def __init__(self, shape: Shape | None = None, **fields: object) -> None:
+        super().__init__()
+        self.shape = shape = shape or Shape(**fields)  # type: ignore[arg-type]
+        channels, norm = shape.channels, shape.norm
+        rows = max(1, len(shape.styles)) * max(1, len(shape.dial))
+        steps = list(zip(channels, channels[1:], strict=False))  # (fewer, more) channels
+        self.stem = Conv(3, channels[0], shape.kernels[0])
+        self.down = nn.ModuleList(Conv(few, many, 3, stride=2) for few, many in steps)
+        self.residuals = nn.ModuleList(
+            Residual(channels[-1], rows, norm) for _ in range(shape.blocks)
+        )
+        upsampled = UpsampledConv if shape.upsample == "nearest" else TransposedConv
+        self.up = nn.ModuleList(upsampled(many, few) for few, many in reversed(steps))
+        self.head = Conv(channels[0], 3, shape.kernels[1], bias=True)
+        self.norms = nn.ModuleList(
+            ConditionalNorm(count, rows, norm) for count in (*channels, *channels[-2::-1])
+        )
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the convolutions compute in."""
+        return self.stem.weight.dtype
+
+    def in_dtype(self, dtype: torch.dtype) -> Self:
+        """Return this net with convolutions that compute in ``dtype``: itself, or a copy."""
+        if dtype == self.dtype:
+            return self
+        twin = copy.deepcopy(self)
+        for part in twin.modules():
+            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+                part.to(dtype)  # γ and β stay: the norms work in float32
+        return twin
+
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return pictures of exactly the size of ``image`` (N, 3, H, W), float32 in [0, 1].
+
+        Args:
+            image: in [0, 1].
+            condition: from :meth:`condition`, (1, rows) or (N, rows); without, the first row.
+        """
+        height, width = image.shape[2:]
+        if condition is None:
+            condition = self.condition()
+        condition = condition.to(self.norms[0].weight).expand(len(image), -1)
+        features = _to_whole_steps(image, self.shape.stride)
+        features = features.to(self.dtype, memory_format=torch.channels_last)
+        norms = iter(self.norms)
+        for conv in (self.stem, *self.down):
+            features = next(norms)(conv(features), condition, relu=True)
+        for block in self.residuals:
+            features = block(features, condition)
+        for conv in self.up:
+            features = next(norms)(conv(features), condition, relu=True)
+        painted = self.head(features)[:, :, :height, :width].float()
+        if self.shape.output == "clamp":
+            return painted.clamp(0, 1)
+        return torch.sigmoid(painted if self.shape.output == "sigmoid" else 2 * painted)
+
+    def condition(
+        self,
+        style: str | Sequence[str] | Mapping[str, float] | None = None,
+        style_weight: float | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> Tensor:
+        """Return (1, rows): how much of each row of the norms' tables to take.
+
+        Args:
+            style: a name of ``shape.styles``, several, or names with their weights; without, the
+                first.
+            style_weight: the place of the dial, within ``shape.dial``; without, its upper end.
+            weights: of several styles; divided by their sum.
+
+        Raises:
+            ValueError: a style that the net lacks, or a style weight off the dial.
+        """
+        return torch.outer(self._mixture(style, weights), self._position(style_weight)).view(1, -1)
+
+    def _mixture(
+        self, style: str | Sequence[str] | Mapping[str, float] | None, weights: Sequence[float] | None
+    ) -> Tensor:
+        known = self.shape.styles
+        if isinstance(style, Mapping):
+            style, weights = list(style), list(style.values())
+        names = [style] if isinstance(style, str) else list(style or known[:1])
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            has = ", ".join(known) or "none by name"
+            raise ValueError(f"style is {', '.join(map(repr, unknown))}; the net has: {has}")
+        mixture = torch.zeros(max(1, len(known)))
+        if not names:
+            return mixture + 1
+        for name, share in zip(names, mixing_weights(weights, len(names)), strict=True):
+            mixture[known.index(name)] += share
+        return mixture
+
+    def _position(self, style_weight: float | None) -> Tensor:
+        dial = self.shape.dial
+        if not dial:
+            if style_weight is not None:
+                raise ValueError(f"style_weight is {style_weight}; the net has no dial")
+            return torch.ones(1)
+        value = dial[-1] if style_weight is None else style_weight
+        if not dial[0] <= value <= dial[-1]:
+            raise ValueError(
+                f"style_weight is {value}; the net's dial goes from {dial[0]:g} to {dial[-1]:g}"
+            )
+        return dial_position(torch.tensor([value]), dial)[0]
+
+
+def dial_position(style_weight: Tensor, dial: Sequence[float]) -> Tensor:
+    """Return (N, J): how near each of N style weights is to each of J places, along log(weight).
+
+    A row sums to 1, and at most two neighbours of it are above 0.
+
+    Example:
+        >>> dial_position(torch.tensor([1.0, 10.0, 31.6227766]), (1, 10, 100))
+        tensor([[1.0000, 0.0000, 0.0000],
+                [0.0000, 1.0000, 0.0000],
+                [0.0000, 0.5000, 0.5000]])
+    """
+    places = torch.tensor([math.log(place) for place in dial])
+    logs = style_weight.double().log()
+    corners = torch.eye(len(dial), dtype=torch.float64)
+    if len(dial) == 1:
+        return corners.float().expand(len(logs), 1)
+    right = torch.searchsorted(places.double(), logs.contiguous()).clamp(1, len(dial) - 1)
+    left, places = right - 1, places.double()
+    share = ((logs - places[left]) / (places[right] - places[left])).clamp(0, 1)
+    return torch.lerp(corners[left], corners[right], share[:, None]).float()
+
+
+def _to_whole_steps(image: Tensor, stride: int) -> Tensor:
+    """Repeat the last row and column until the strides divide the size, and a map has a mirror."""
+    height, width = image.shape[2:]
+    smallest = 8 if stride < 8 else 2 * stride  # the stem mirrors 4 px, the innermost map 1
+    more_height, more_width = (
+        max(smallest, -(-side // stride) * stride) - side for side in (height, width)
+    )
+    if not (more_height or more_width):
+        return image
+    return F.pad(image, (0, more_width, 0, more_height), mode="replicate")
