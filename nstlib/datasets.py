@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nstlib.errors import ImageError
-from nstlib.images import load_image, to_uint8
+from nstlib.images import load_image, resize, to_uint8
 
 Split = Literal["train", "held-out", "all"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".gif")
@@ -49,12 +50,19 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 class Crops:
-    """Pictures decoded once into memory, from which square crops are drawn.
+    """Pictures from which square crops are drawn, decoded once as far as memory allows.
 
     A picture whose shorter side is longer than ``shorter_side`` is made smaller, keeping its
     aspect (squashing to a square would teach the network a squashed world); none is enlarged.
     Pictures smaller than the crop, and files that cannot be read, are left out: :attr:`skipped`
     says which and why.
+
+    Args:
+        pictures: files, or images (1, 3, H, W) such as painters make.
+        crop: the side of a crop in pixels.
+        shorter_side: of a picture, in pixels.
+        in_memory: bytes of decoded pictures to keep; the files that do not fit are decoded whenever
+            one of their crops is drawn.
 
     Example:
         >>> from nstlib import config
@@ -63,27 +71,29 @@ class Crops:
         (2, 3, 64, 64)
     """
 
-    def __init__(self, paths: Iterable[Path], crop: int, shorter_side: int = 304) -> None:
+    def __init__(
+        self,
+        pictures: Iterable[Path | Tensor],
+        crop: int,
+        shorter_side: int = 304,
+        in_memory: int = 2 << 30,
+    ) -> None:
         if not 1 <= crop <= shorter_side:
             raise ValueError(f"crop is {crop}; it must lie in [1, shorter_side], {shorter_side}")
-        self.crop = crop
-        self.pictures: list[Tensor] = []  # each (3, H, W), uint8
+        self.crop, self.shorter_side = crop, shorter_side
+        self.pictures: list[Tensor | Path] = []  # each (3, H, W), uint8, or a file
         self.skipped: list[str] = []
-        self._shuffled: tuple[int, int, list[int]] = (-1, -1, [])  # seed, epoch, order
-        for path in paths:
-            try:
-                picture = load_image(path)
-            except ImageError as error:
-                self.skipped.append(str(error))
-                continue
-            if min(picture.shape[2:]) > shorter_side:
-                picture = load_image(path, size=shorter_side)
-            if min(picture.shape[2:]) < crop:
-                self.skipped.append(f"{path}: smaller than the crop of {crop} px")
-                continue
-            self.pictures.append(torch.from_numpy(to_uint8(picture)).permute(2, 0, 1))
+        for picture in pictures:
+            decoded: Tensor | Path | None = picture if in_memory <= 0 else self._decoded(picture)
+            if isinstance(decoded, Tensor) and decoded.dtype == torch.uint8:
+                in_memory -= decoded.numel()
+            if decoded is not None:
+                self.pictures.append(decoded)
         if not self.pictures:
-            raise ValueError(f"paths holds no picture of at least {crop} px ({self.skipped[:3]})")
+            raise ValueError(
+                f"pictures holds no picture of at least {crop} px ({self.skipped[:3]})"
+            )
+        self._shuffled: tuple[int, int, list[int]] = (-1, -1, [])  # seed, pass, order
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -93,34 +103,66 @@ class Crops:
 
         Colours are left alone: a network that must recognise paint should see the colours of paint.
         """
-        crops = [self._one(generator) for _ in range(count)]
-        return torch.stack(crops).float() / 255
+        indices = [(_below(len(self), generator), generator) for _ in range(count)]
+        return torch.stack([self._crop(*index) for index in indices]).float() / 255
 
-    def batch(self, step: int, count: int, seed: int) -> Tensor:
+    def batch(self, step: int, count: int, seed: int, share: slice = slice(None)) -> Tensor:
         """Return the crops of a training step, as :meth:`draw` does: a function of its arguments.
 
         Every picture is seen once before any is seen again, in an order that each pass draws anew.
-        """
-        generator = generator_of(seed, step, 1)
-        places = range((step - 1) * count, step * count)
-        crops = [self._crop(self._order(seed, p // len(self))[p % len(self)], generator) for p in places]
-        return torch.stack(crops).float() / 255
 
-    def _order(self, seed: int, epoch: int) -> list[int]:
-        if self._shuffled[:2] != (seed, epoch):
-            order = torch.randperm(len(self), generator=generator_of(seed, epoch, 2)).tolist()
-            self._shuffled = (seed, epoch, order)
+        Args:
+            step: 1 is the first.
+            count: pictures of the whole batch.
+            seed: another seed, another order and other crops.
+            share: which of the batch to make, where several processes share it out.
+        """
+        places = range((step - 1) * count, step * count)[share]
+        indices = [self._order(seed, place // len(self))[place % len(self)] for place in places]
+        generators = [generator_of(seed, place, 1) for place in places]
+        with ThreadPoolExecutor() as pool:  # decoding files takes longer than a crop
+            return torch.stack(list(pool.map(self._crop, indices, generators))).float() / 255
+
+    def _order(self, seed: int, turn: int) -> list[int]:
+        if self._shuffled[:2] != (seed, turn):
+            order = torch.randperm(len(self), generator=generator_of(seed, turn, 2)).tolist()
+            self._shuffled = (seed, turn, order)
         return self._shuffled[2]
 
-    def _one(self, generator: torch.Generator) -> Tensor:
-        return self._crop(_below(len(self.pictures), generator), generator)
-
     def _crop(self, index: int, generator: torch.Generator) -> Tensor:
-        picture = self.pictures[index]
+        picture = self._picture(index)
         top = _below(picture.shape[1] - self.crop + 1, generator)
         left = _below(picture.shape[2] - self.crop + 1, generator)
         crop = picture[:, top : top + self.crop, left : left + self.crop]
         return crop.flip(2) if _below(2, generator) else crop
+
+    def _picture(self, index: int) -> Tensor:
+        """Return a picture, or the next one that can be read."""
+        for other in range(len(self)):
+            picture = self.pictures[(index + other) % len(self)]
+            decoded = picture if isinstance(picture, Tensor) else self._decoded(picture)
+            if decoded is not None:
+                return decoded
+        raise ImageError(f"none of the {len(self)} pictures can be read any more")
+
+    def _decoded(self, picture: Path | Tensor) -> Tensor | None:
+        """Return (3, H, W) in uint8, or None and a line in :attr:`skipped`."""
+        name = "a painted picture" if isinstance(picture, Tensor) else str(picture)
+        try:
+            image = picture if isinstance(picture, Tensor) else load_image(picture)
+        except ImageError as error:
+            self._skip(str(error))
+            return None
+        if min(image.shape[2:]) > self.shorter_side:
+            image = resize(image, self.shorter_side)
+        if min(image.shape[2:]) < self.crop:
+            self._skip(f"{name}: smaller than the crop of {self.crop} px")
+            return None
+        return torch.from_numpy(to_uint8(image)).permute(2, 0, 1)
+
+    def _skip(self, line: str) -> None:
+        if line not in self.skipped:
+            self.skipped.append(line)
 
 
 def generator_of(*numbers: int) -> torch.Generator:
@@ -128,7 +170,7 @@ def generator_of(*numbers: int) -> torch.Generator:
 
     Example:
         >>> [int(torch.randint(100, (1,), generator=generator_of(0, step))) for step in (1, 2, 1)]
-        [54, 40, 54]
+        [41, 83, 41]
     """
     words = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))

@@ -33,7 +33,6 @@ Reference:
 from __future__ import annotations
 
 import copy
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +42,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -52,6 +50,7 @@ from nstlib.datasets import Crops
 from nstlib.encoders import SLIM_WIDTHS, Encoder, check_taps
 from nstlib.errors import WeightsError
 from nstlib.files import replaced
+from nstlib.weights import save_weights
 
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 LOOKED_AT = 48  # crops that the student's beginning is fitted to
@@ -418,20 +417,8 @@ def _relative_error(found: Tensor, wanted: Tensor) -> Tensor:
 
 def save_encoder(encoder: Encoder, path: Path, recipe: Recipe, step: int) -> None:
     """Write ``encoder`` alone, in float16, with its shape and recipe in the file's metadata."""
-    shape = {
-        "weights": "distilled from VGG-19",
-        "steps_done": step,
-        **asdict(recipe),
-    }
-    tensors = {
-        name: value.detach().half().contiguous().cpu()
-        for name, value in encoder.state_dict().items()
-    }
-    for name, value in tensors.items():
-        if not value.isfinite().all():
-            raise FloatingPointError(f"{name} holds what float16 cannot say; nothing is written")
-    with replaced(path) as unfinished:
-        save_file(tensors, unfinished, metadata={"config": json.dumps(shape), "format": "pt"})
+    facts = {"weights": "distilled from VGG-19", "steps_done": step, **asdict(recipe)}
+    save_weights(encoder.state_dict(), path, facts)
 
 
 def _save_checkpoint(

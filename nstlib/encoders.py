@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nstlib import config
 from nstlib.errors import WeightsError
+from nstlib.weights import read_weights
 
 Pooling = Literal["max", "avg"]
 Padding = Literal["zeros", "reflect", "replicate"]
@@ -336,10 +334,9 @@ def _may_be_vgg19(path: Path) -> bool:
 
 
 def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
-    state, metadata = _read(path)
+    state, facts = read_weights(path)
     try:
-        shape = json.loads(metadata["config"])
-        widths, source = _checked_widths(shape["widths"]), str(shape["weights"])
+        widths, source = _checked_widths(facts["widths"]), str(facts["weights"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: holds no encoder of ours, by its 'config': {error}") from error
     encoder = Encoder(widths, pooling=pooling, padding=padding, name="slim", weights=source)
@@ -347,7 +344,7 @@ def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
 
 
 def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
-    state, _ = _read(path)
+    state, _ = read_weights(path)
     present = {
         layer: index
         for layer, index in torchvision_indices().items()
@@ -385,25 +382,6 @@ def _whose(conv1_1: Tensor, path: Path) -> str:
             if hashlib.file_digest(file, "sha256").hexdigest()[:8] in path.stem:
                 return "torchvision"
     return f"unknown ({path.name})"
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Read a weights file without running anything in it."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file")
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-            return load_file(path), metadata
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
-    except Exception as error:  # pickle.UnpicklingError and its kin: refused by weights_only
-        raise WeightsError(f"{path}: is no plain file of tensors ({error})") from error
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise WeightsError(f"{path}: holds no table of tensors by name")
-    return {name: value.detach() for name, value in loaded.items()}, {}  # a Parameter's value
 
 
 def _fill(encoder: Encoder, state: Mapping[str, Tensor], path: Path) -> Encoder:

@@ -18,24 +18,23 @@ Reference:
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from nstlib import config, kernels, losses
+from nstlib import kernels, losses
 from nstlib.config import Range
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps
-from nstlib.files import replaced
 from nstlib.training import Batch, Task
-from nstlib.transform_net import TransformNet, dial_position
+from nstlib.transform_net import ConditionalNorm, TransformNet, dial_position
+from nstlib.weights import save_weights
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,9 @@ class Recipe:
     normalize: losses.Normalize = "energy"
     full_dial: Annotated[float, Range(0, 1, "share of pictures at the dial's upper end")] = 0.3
     mixtures: Annotated[float, Range(0, 1, "share of pictures with two styles at once")] = 0.1
+    # Few pictures of a batch teach one row of γ and β; with ten styles on a dial of four places,
+    # rows ten times as fast as the rest reached in 200 steps what took 400 at equal rates.
+    row_rate: Annotated[float, Range(1, 100, "how much faster the styles' rows learn")] = 10.0
 
 
 RECIPES: dict[str, Recipe] = {
@@ -99,10 +101,10 @@ class FastNetTask(Task[TransformNet]):
         self.styles = list(styles)
         self.grams: dict[str, Tensor] = {}  # (K, C, C) of each tap
 
-    def to(self, device: torch.device) -> None:
-        """Move net, encoder and styles to ``device``; see the styles there."""
-        super().to(device)
-        self.encoder = self.encoder.to(device).in_dtype(config.pick_dtype("auto", device))
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move net and encoder to ``device``, and see the styles there."""
+        super().to(device, dtype)
+        self.encoder = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
         scale = losses.gram_scale(self.recipe.normalize)
         with torch.no_grad():
             seen = [self.encoder(s.to(device), list(self.recipe.style_taps)) for s in self.styles]
@@ -111,12 +113,20 @@ class FastNetTask(Task[TransformNet]):
             for tap in self.recipe.style_taps
         }
 
-    def draw(self, step: int, count: int, seed: int) -> Batch:
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Return the convolutions, and the table rows of γ and β, which learn faster."""
+        norms = [part for part in self.model.modules() if isinstance(part, ConditionalNorm)]
+        rows = [parameter for norm in norms for parameter in norm.parameters()]
+        known = {id(row) for row in rows}
+        others = [p for p in self.model.parameters() if id(p) not in known]
+        return [{"params": others}, {"params": rows, "lr": self.recipe.row_rate * learning_rate}]
+
+    def draw(self, step: int, count: int, seed: int, share: slice = slice(None)) -> Batch:
         """Return crops of photos, and for each a mixture of styles and a style weight."""
         generator = generator_of(seed, step)
-        photos = self.crops.batch(step, count, seed)
-        mixture = self._mixtures(count, generator)
-        return {"content": photos, "mixture": mixture, "weight": self._weights(count, generator)}
+        mixture, weight = self._mixtures(count, generator), self._weights(count, generator)
+        photos = self.crops.batch(step, count, seed, share)
+        return {"content": photos, "mixture": mixture[share], "weight": weight[share]}
 
     def _mixtures(self, count: int, generator: torch.Generator) -> Tensor:
         """Return (count, K): one style each, or for some of them two, in any proportion."""
@@ -144,15 +154,19 @@ class FastNetTask(Task[TransformNet]):
         with torch.no_grad():
             wanted = self.encoder(photo, content_taps)
         maps = self.encoder(painted, list(dict.fromkeys(content_taps + style_taps)))
-        content = sum(
-            share
-            * losses.content_distance(maps[tap].float(), wanted[tap].float(), recipe.normalize)
-            for tap, share in recipe.content_taps.items()
-        )
-        style = sum(
-            share * self._style_distance(tap, maps[tap], batch["mixture"])
-            for tap, share in recipe.style_taps.items()
-        )
+        content = torch.stack(
+            [
+                share
+                * losses.content_distance(maps[tap].float(), wanted[tap].float(), recipe.normalize)
+                for tap, share in recipe.content_taps.items()
+            ]
+        ).sum(dim=0)  # (N,), as is the style loss
+        style = torch.stack(
+            [
+                share * self._style_distance(tap, maps[tap], batch["mixture"])
+                for tap, share in recipe.style_taps.items()
+            ]
+        ).sum(dim=0)
         tv = kernels.total_variation(painted)
         balance = recipe.content_weight + weight
         total = (recipe.content_weight * content + weight * style) / balance
@@ -174,14 +188,15 @@ class FastNetTask(Task[TransformNet]):
         """Return a sheet: a row for each style, a column for each picture, at the full dial."""
         shape = model.shape
         shown = self.crops.batch(1, 4, seed=0) if self.shown is None else self.shown
-        shown = shown.to(model.norms[0].weight.device)  # type: ignore[arg-type]
+        shown = shown.to(model.head.weight.device)
         rows = [model(shown, model.condition(name)) for name in shape.styles or [None]]
         sheet: Tensor = make_grid(torch.cat([shown, *rows]).cpu(), nrow=len(shown), padding=4)
         return sheet[None]
 
     def export(self, model: TransformNet, path: Path, facts: Mapping[str, Any]) -> None:
         """Write the net's weights in float16, with its shape and recipe in the file's metadata."""
-        save_net(model, path, {"recipe": asdict(self.recipe), **facts})
+        own = {"shape": asdict(model.shape), "recipe": asdict(self.recipe)}
+        save_weights(model.state_dict(), path, own | dict(facts))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -193,20 +208,3 @@ class FastNetTask(Task[TransformNet]):
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def save_net(net: TransformNet, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write a net in float16, its shape and ``facts`` as JSON in the file's metadata.
-
-    Raises:
-        FloatingPointError: a weight is too large for float16; nothing is written.
-    """
-    tensors = {
-        name: value.detach().half().contiguous().cpu() for name, value in net.state_dict().items()
-    }
-    for name, value in tensors.items():
-        if not value.isfinite().all():
-            raise FloatingPointError(f"{name} holds what float16 cannot say; nothing is written")
-    metadata = {"config": json.dumps({"shape": asdict(net.shape), **facts}), "format": "pt"}
-    with replaced(path) as unfinished:
-        save_file(tensors, unfinished, metadata=metadata)

@@ -19,16 +19,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import numbers
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,8 +33,8 @@ from torch.nn import functional as F
 from nstlib import config, kernels, losses
 from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
-from nstlib.images import resize
-from nstlib.memory import reused_memory
+from nstlib.images import check_image, resize
+from nstlib.memory import check_memory, reused_memory
 
 Taps = Mapping[str, float] | Sequence[str]
 
@@ -128,12 +125,7 @@ class Settings:
 
 
 _HINTS = get_type_hints(Settings, include_extras=True)
-RANGES: dict[str, Range] = {
-    name: extra
-    for name, hint in _HINTS.items()
-    for extra in getattr(hint, "__metadata__", ())
-    if isinstance(extra, Range)
-}
+RANGES = config.ranges_of(Settings)
 WHOLE = frozenset(name for name in RANGES if get_args(_HINTS[name])[0] is int)
 # What may be moved while a run is under way.
 LIVE = ("content_weight", "style_weight", "tv_weight", "learning_rate")
@@ -264,9 +256,9 @@ def optimize(
     settings.check()
     styles = [] if style is None else [style] if isinstance(style, Tensor) else list(style)
     for name, picture in [("content", content), *(("style", picture) for picture in styles)]:
-        _check_picture(name, picture)
+        check_image(name, picture)
     if isinstance(settings.init, Tensor):
-        _check_picture("init", settings.init)
+        check_image("init", settings.init)
         if settings.init.shape != content.shape:
             raise ValueError(
                 f"init has shape {tuple(settings.init.shape)}; the content's is "
@@ -287,7 +279,7 @@ def optimize(
     check_taps(found, style_taps, "style_taps")
     _check_size("content", sizes[0], found, [*content_taps, *style_taps])
     needed = memory_needed(found, content_taps + style_taps, sizes[-1])
-    _check_memory("content", sizes[-1], needed, device)
+    check_memory("content", sizes[-1], needed, device)
     for picture in styles:
         smallest, largest = (
             _scaled_size(picture, settings.style_scale * size[0] / sizes[-1][0])
@@ -295,7 +287,7 @@ def optimize(
         )
         _check_size("style", smallest, found, style_taps)
         needed = len(styles) * encoding_memory_needed(found, style_taps, largest)
-        _check_memory("style", largest, needed, device)
+        check_memory("style", largest, needed, device)
     # A copy for what is read once; what may be moved is read from the caller's own object.
     run = _climb(content, styles, found, settings, dataclasses.replace(settings), sizes, device)
     return _reusing_memory(run) if device.type == "cpu" else run
@@ -610,19 +602,6 @@ def _on(device: torch.device, encoder: Encoder) -> Encoder:
     return encoder if encoder.mean.device == device else copy.deepcopy(encoder).to(device)
 
 
-def _check_picture(name: str, picture: Tensor) -> None:
-    if not isinstance(picture, Tensor) or not picture.is_floating_point():
-        found = picture.dtype if isinstance(picture, Tensor) else type(picture).__name__
-        raise TypeError(
-            f"{name} is {found}; it must be a float tensor (1, 3, H, W), see load_image"
-        )
-    if picture.ndim != 4 or picture.shape[:2] != (1, 3) or picture.numel() == 0:
-        raise ValueError(f"{name} has shape {tuple(picture.shape)}; it must be (1, 3, H, W)")
-    low, high = picture.min().item(), picture.max().item()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"{name} has values from {low:g} to {high:g}; they must lie in [0, 1]")
-
-
 def _check_size(name: str, size: tuple[int, int], encoder: Encoder, taps: Sequence[str]) -> None:
     deepest = max(taps, key=encoder.taps.index)
     needed = encoder.strides[deepest]
@@ -681,64 +660,3 @@ def encoding_memory_needed(encoder: Encoder, taps: Sequence[str], size: tuple[in
         for tap in encoder.taps[: deepest + 1]
     )
     return 3 * largest * bytes_each + 10 * 3 * pixels * 4  # a map kept, one read, one written
-
-
-def _free_memory(device: torch.device) -> float | None:
-    if device.type == "mps":  # shares the machine's memory, and pages
-        return None
-    if device.type == "cuda":
-        # What torch keeps from earlier runs, without using it, is free for this one.
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + kept
-    return min(float(psutil.virtual_memory().available), _container_memory())
-
-
-def _container_memory(
-    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> float:
-    """Return how many bytes Linux's control groups leave this process, infinity for no limit.
-
-    A container sees the whole machine's free memory, but is killed where it takes more than its
-    own group may, or any group above it.
-    """
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:  # another system
-        return math.inf
-    free = math.inf
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":  # version 2: one tree for everything
-            tree, names = root, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            tree = root / "memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        folder = tree / group.lstrip("/")
-        for place in (folder, *folder.parents):
-            if place.is_relative_to(tree):
-                free = min(free, _left_in_group(place, *names))
-    return free
-
-
-def _left_in_group(folder: Path, limit: str, usage: str, cache: str) -> float:
-    """Return the bytes a control group has left, infinity where it has no limit."""
-    try:
-        left = int((folder / limit).read_text()) - int((folder / usage).read_text())
-        statistics = dict(map(str.split, (folder / "memory.stat").read_text().splitlines()))
-    except (OSError, ValueError):  # no such group here, or its limit reads "max"
-        return math.inf
-    # What was read from files, and lies unused, is given up when memory is needed.
-    return max(0, left + int(statistics[cache]))
-
-
-def _check_memory(name: str, size: tuple[int, int], needed: int, device: torch.device) -> None:
-    free = _free_memory(device)
-    if free is not None and needed > free:
-        shrink = (free / needed) ** 0.5
-        fits = f"{int(size[0] * shrink)}×{int(size[1] * shrink)}"
-        raise MemoryError(
-            f"{name} is {size[0]}×{size[1]} px, which needs about {needed / 1e9:.1f} GB on "
-            f"{device}; {free / 1e9:.1f} GB are free. About {fits} px would fit"
-        )

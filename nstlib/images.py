@@ -473,6 +473,31 @@ def _centre_square(image: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------------- encoding
 
 
+def check_image(name: str, image: Tensor, batch: bool = False) -> None:
+    """Raise TypeError or ValueError unless ``image`` is (1, 3, H, W) in [0, 1], or (N, 3, H, W).
+
+    Example:
+        >>> check_image("content", torch.zeros(3, 8, 8))
+        Traceback (most recent call last):
+        ...
+        ValueError: content has shape (3, 8, 8); it must be (1, 3, H, W)
+    """
+    wanted = "(N, 3, H, W)" if batch else "(1, 3, H, W)"
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        found = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise TypeError(f"{name} is {found}; it must be a float tensor {wanted}, see load_image")
+    if (
+        image.ndim != 4
+        or image.shape[1] != 3
+        or image.numel() == 0
+        or not (batch or len(image) == 1)
+    ):
+        raise ValueError(f"{name} has shape {tuple(image.shape)}; it must be {wanted}")
+    low, high = image.min().item(), image.max().item()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{name} has values from {low:g} to {high:g}; they must lie in [0, 1]")
+
+
 def to_uint8(image: Tensor) -> npt.NDArray[np.uint8]:
     """Return one image as (H, W, 3) uint8: round(255 x), never cut off.
 

@@ -1,19 +1,27 @@
-"""Memory that is used again: a long loop's big tensors without asking the system for pages anew.
+"""Memory: how much of it is free, and how a long loop uses the same again.
+
+A picture that is too large for a method should be refused before the work, with the size that would
+fit: that is :func:`check_memory`.
 
 Each step of a run allocates and frees the same big tensors. The GNU C library gives much of that
 back to the system as soon as it is freed, and takes it anew in the next step, page by page, each
 page filled with zeros first: five thousand pages for a step at 256², about a tenth of its time.
-While a run is under way, what it frees is kept for its next step; at the end it goes back.
+Within :func:`reused_memory`, what a run frees is kept for its next step; at the end it goes back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import torch
 
 # Names and numbers of malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -73,3 +81,76 @@ def _gnu_library() -> ctypes.CDLL | None:
     if platform.libc_ver()[0] != "glibc":
         return None
     return ctypes.CDLL(None)
+
+
+# ------------------------------------------------------------------------ memory that is free
+
+
+def free_memory(device: torch.device) -> float | None:
+    """Return how many bytes are free on ``device``, or None where that cannot be said."""
+    if device.type == "mps":  # shares the machine's memory, and pages
+        return None
+    if device.type == "cuda":
+        # What torch keeps from earlier runs, without using it, is free for this one.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return min(float(psutil.virtual_memory().available), _container_memory())
+
+
+def _container_memory(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float:
+    """Return how many bytes Linux's control groups leave this process, infinity for no limit.
+
+    A container sees the whole machine's free memory, but is killed where it takes more than its
+    own group may, or any group above it.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:  # another system
+        return math.inf
+    free = math.inf
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":  # version 2: one tree for everything
+            tree, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            tree = root / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = tree / group.lstrip("/")
+        for place in (folder, *folder.parents):
+            if place.is_relative_to(tree):
+                free = min(free, _left_in_group(place, *names))
+    return free
+
+
+def _left_in_group(folder: Path, limit: str, usage: str, cache: str) -> float:
+    """Return the bytes a control group has left, infinity where it has no limit."""
+    try:
+        left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+        statistics = dict(map(str.split, (folder / "memory.stat").read_text().splitlines()))
+    except (OSError, ValueError):  # no such group here, or its limit reads "max"
+        return math.inf
+    # What was read from files, and lies unused, is given up when memory is needed.
+    return max(0, left + int(statistics[cache]))
+
+
+def check_memory(name: str, size: tuple[int, int], needed: int, device: torch.device) -> None:
+    """Raise MemoryError where ``needed`` bytes, which grow with the pixels, are not free.
+
+    Args:
+        name: what the picture is called.
+        size: its height and width; the error says which would fit.
+        needed: in bytes.
+        device: where they are needed.
+    """
+    free = free_memory(device)
+    if free is not None and needed > free:
+        shrink = (free / needed) ** 0.5
+        fits = f"{int(size[0] * shrink)}×{int(size[1] * shrink)}"
+        raise MemoryError(
+            f"{name} is {size[0]}×{size[1]} px, which needs about {needed / 1e9:.1f} GB on "
+            f"{device}; {free / 1e9:.1f} GB are free. About {fits} px would fit"
+        )

@@ -10,7 +10,6 @@ What is trained is a :class:`Task`: a model, how to draw a batch for it, and its
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import statistics
@@ -18,11 +17,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -31,9 +32,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from nstlib import config
 from nstlib.config import Precision, Range
-from nstlib.datasets import generator_of
 from nstlib.errors import WeightsError
 from nstlib.files import replaced
+from nstlib.images import save_image
 from nstlib.memory import reused_memory
 
 Batch = dict[str, Tensor]
@@ -53,7 +54,7 @@ class Settings:
     batch: Annotated[int, Range(1, 65_536, "pictures in a step, over all processes")] = 4
     learning_rate: Annotated[float, Range(1e-8, 1, "step size of Adam", log=True)] = 1e-3
     warm_up: Annotated[int, Range(0, 1_000_000, "first steps, in which it rises")] = 100
-    cool_down: Annotated[float, Range(0, 1, "last share of the steps, in which it falls to 0")] = 0.3
+    cool_down: Annotated[float, Range(0, 1, "last share, in which it falls to 0")] = 0.3
     average: Annotated[float, Range(0, 0.99999, "memory of the averaged weights that ship")] = 0.999
     seed: Annotated[int, Range(0, 2**31 - 1, "of the weights, crops and styles")] = 0
     precision: Precision = "auto"
@@ -85,8 +86,11 @@ class Task(ABC, Generic[Model]):
     model: Model
 
     @abstractmethod
-    def draw(self, step: int, count: int, seed: int) -> Batch:
-        """Return tensors whose first axis has ``count`` entries: the batch of a step."""
+    def draw(self, step: int, count: int, seed: int, share: slice) -> Batch:
+        """Return tensors whose first axis is that of the batch of a step, or of a ``share`` of it.
+
+        It depends on its arguments alone, and so may run ahead of the training.
+        """
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -108,33 +112,17 @@ class Task(ABC, Generic[Model]):
     def config(self) -> dict[str, Any]:
         """What the task was made with, in plain values: a checkpoint of another is refused."""
 
-    def to(self, device: torch.device) -> None:
-        """Move the model, and whatever its losses need, to ``device``."""
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the model to ``device``, and whatever its losses need, there to compute in ``dtype``."""
         self.model.to(device)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Return what learns, in groups that may have a ``lr`` of their own."""
+        return [{"params": list(self.model.parameters())}]
 
 
 class DivergenceError(ArithmeticError):
     """The loss is no longer a number; the last checkpoint is as it was."""
-
-
-@dataclass
-class _State:
-    """All that changes during a run."""
-
-    model: nn.Module
-    averaged: AveragedModel
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    step: int = 0
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=50))
-
-    def parts(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "averaged": self.averaged,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-        }
 
 
 def train(
@@ -146,20 +134,20 @@ def train(
     device: str | torch.device = "auto",
     log: Path | None = None,
 ) -> Iterator[Progress]:
-    """Train ``task.model``, yielding a :class:`Progress` after each step.
+    """Train ``task.model``, yielding a :class:`Progress` after each step; stopping is ``break``.
 
     Where ``checkpoint`` exists, training goes on from it, bit for bit on a CPU. In a process that
     ``torchrun`` started (see :func:`processes`) each process computes its share of every batch, and
-    the first writes the files.
+    the first writes the files. Afterwards the task's model holds the averaged weights.
 
     Args:
-        task: what to train; its model holds the averaged weights when the run is over.
+        task: what to train.
         settings: how long and how fast.
         checkpoint: a ``.pt`` file, written every so many steps and at the end, and beside it the
             averaged model as ``.safetensors``; without, nothing is written.
         every: how many steps lie between two checkpoints.
         device: where to compute.
-        log: a folder for TensorBoard's scalars and sheets, and the sheets as PNG.
+        log: a folder for TensorBoard's scalars and sheets, and for the sheets as PNG.
 
     Raises:
         ValueError: a checkpoint of another task or settings, or a batch that cannot be shared out.
@@ -168,73 +156,127 @@ def train(
     """
     settings = settings or Settings()
     _check(settings, checkpoint, every)
-    place = _place(device)
-    task.to(place)
-    state = _started(task, settings)
-    if checkpoint is not None and checkpoint.is_file():
-        _resume(checkpoint, task, settings, state)
-    model = _shared(task.model, place)
+    run = _Run(task, settings, checkpoint, every, _place(device))
+    run.resume()
     journal = _Journal(log if _rank() == 0 else None)
     with reused_memory(), journal:
-        while state.step < settings.steps:
-            started = time.perf_counter()
-            losses = _advance(task, model, settings, state, place)
-            state.seconds.append(time.perf_counter() - started)
-            due = state.step % every == 0 or state.step == settings.steps
-            if due and _rank() == 0:
-                trained = _averaged(state)
-                if checkpoint is not None:
-                    facts = {"steps_done": state.step, **asdict(settings)}
-                    # The model first: a run that stops in between does these steps again.
-                    task.export(trained, checkpoint.with_suffix(".safetensors"), facts)
-                    _save(checkpoint, task, settings, state)
-                journal.sheet(task, trained, state.step)
-            left = statistics.median(state.seconds) * (settings.steps - state.step)
-            rate = state.schedule.get_last_lr()[0]
-            progress = Progress(
-                state.step, settings.steps, losses, rate, left, due and checkpoint is not None
-            )
-            journal.scalars(progress)
-            yield progress
-    task.model.load_state_dict(_averaged(state).state_dict())
+        try:
+            for batch in _batches(task, settings, run.step + 1):
+                progress = run.advance(batch)
+                if run.is_due and _rank() == 0:
+                    journal.sheet(task, run.averaged.module, run.step)
+                journal.scalars(progress)
+                yield progress
+        finally:
+            task.model.load_state_dict(run.averaged.module.state_dict())
 
 
-def _advance(
-    task: Task[Model], model: nn.Module, settings: Settings, state: _State, place: torch.device
-) -> dict[str, float]:
-    """Do one step of Adam; return its losses, as means over all processes."""
-    step = state.step + 1
-    batch = task.draw(step, settings.batch, settings.seed)
-    share = {name: part[_rank() :: _world()].to(place) for name, part in batch.items()}
-    dtype = config.pick_dtype(settings.precision, place)
-    with torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
-        terms = task.losses(model, share)
-    losses = _mean_over_processes(terms)
-    if not math.isfinite(losses["total"]):
-        raise DivergenceError(
-            f"the loss is {losses['total']} at step {step}; the last checkpoint is as it was. A "
-            "lower learning_rate or a longer warm_up may help"
+def _batches(task: Task[Model], settings: Settings, first: int) -> Iterator[Batch]:
+    """Yield this process's share of each batch; the next one is made while one is learned from."""
+    share = slice(_rank(), None, _world())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(task.draw, first, settings.batch, settings.seed, share)
+        for step in range(first, settings.steps + 1):
+            ready = coming
+            coming = pool.submit(task.draw, step + 1, settings.batch, settings.seed, share)
+            yield ready.result()
+
+
+class _Run(Generic[Model]):
+    """All that changes during a training, and how it is kept."""
+
+    def __init__(
+        self,
+        task: Task[Model],
+        settings: Settings,
+        checkpoint: Path | None,
+        every: int,
+        place: torch.device,
+    ) -> None:
+        self.task, self.settings, self.checkpoint = task, settings, checkpoint
+        self.every, self.place, self.step = every, place, 0
+        self.dtype = config.pick_dtype(settings.precision, place)
+        task.to(place, self.dtype)
+        self.averaged = AveragedModel(task.model, avg_fn=partial(_averaged, settings.average))
+        self.averaged.eval()
+        groups = task.parameter_groups(settings.learning_rate)
+        self.optimizer = torch.optim.Adam(groups, settings.learning_rate)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, partial(_rate, settings=settings)
         )
-    state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(terms["total"])
-    state.optimizer.step()
-    state.schedule.step()
-    state.averaged.update_parameters(state.model)
-    state.step = step
-    return losses
+        self.model = _shared(task.model, place)
+        self.seconds: deque[float] = deque(maxlen=50)  # of the last steps
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a checkpoint belongs after this step."""
+        return self.step % self.every == 0 or self.step == self.settings.steps
 
-def _started(task: Task[Model], settings: Settings) -> _State:
-    model = task.model
-    optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done, settings))
+    def advance(self, batch: Batch) -> Progress:
+        """Do one step of Adam, and write the files where they are due."""
+        started = time.perf_counter()
+        here = {name: part.to(self.place) for name, part in batch.items()}
+        with torch.autocast(self.place.type, self.dtype, enabled=self.dtype != torch.float32):
+            terms = self.task.losses(self.model, here)
+        losses = _mean_over_processes(terms)
+        if not math.isfinite(losses["total"]):
+            raise DivergenceError(
+                f"the loss is {losses['total']} at step {self.step + 1}; the last checkpoint is as "
+                "it was. A lower learning_rate or a longer warm_up may help"
+            )
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(terms["total"])
+        self.optimizer.step()
+        self.schedule.step()
+        self.averaged.update_parameters(self.task.model)
+        self.step += 1
+        saved = self.is_due and self.checkpoint is not None
+        if saved and _rank() == 0:
+            self.save()
+        self.seconds.append(time.perf_counter() - started)
+        left = statistics.median(self.seconds) * (self.settings.steps - self.step)
+        return Progress(self.step, self.settings.steps, losses, rate, left, saved)
 
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        # A plain mean at first, which forgets the beginning, then one with a fixed memory.
-        memory = min(settings.average, (1 + int(count)) / (10 + int(count)))
-        return torch.lerp(current, averaged, memory)
+    def save(self) -> None:
+        """Write the averaged model, then the checkpoint: a run that stops in between redoes both."""
+        assert self.checkpoint is not None
+        facts = {"steps_done": self.step, **asdict(self.settings)}
+        trained = cast(Model, self.averaged.module)
+        self.task.export(trained, self.checkpoint.with_suffix(".safetensors"), facts)
+        content = {name: part.state_dict() for name, part in self._parts().items()}
+        content |= {"task": self.task.config, "settings": asdict(self.settings), "step": self.step}
+        with replaced(self.checkpoint) as unfinished:
+            torch.save(content, unfinished)
 
-    return _State(model, AveragedModel(model, avg_fn=average), optimizer, schedule)
+    def resume(self) -> None:
+        """Go on from the checkpoint, where there is one of this task and these settings."""
+        path = self.checkpoint
+        if path is None or not path.is_file():
+            return
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            found = {**content["task"], **content["settings"]}
+        except (OSError, RuntimeError, EOFError, LookupError, TypeError, UnpicklingError) as error:
+            raise WeightsError(f"{path}: is no checkpoint of a training ({error})") from error
+        for name, value in {**self.task.config, **asdict(self.settings)}.items():
+            # A longer run may take up a shorter one: only the fall at its end moves.
+            if found.get(name) != value and name != "steps":
+                raise ValueError(
+                    f"{name} is {value!r}; the checkpoint '{path}' was trained with "
+                    f"{found.get(name)!r}"
+                )
+        for name, part in self._parts().items():
+            part.load_state_dict(content[name])
+        self.step = int(content["step"])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.task.model,
+            "averaged": self.averaged,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
 
 
 def _rate(done: int, settings: Settings) -> float:
@@ -244,38 +286,9 @@ def _rate(done: int, settings: Settings) -> float:
     return min(1.0, rising, (settings.steps - done) / falling if falling else 1.0)
 
 
-def _averaged(state: _State) -> Any:
-    return copy.deepcopy(state.averaged.module).eval()
-
-
-# ---------------------------------------------------------------------------------- checkpoints
-
-
-def _save(path: Path, task: Task[Model], settings: Settings, state: _State) -> None:
-    content = {name: part.state_dict() for name, part in state.parts().items()}
-    content |= {"task": task.config, "settings": asdict(settings), "step": state.step}
-    with replaced(path) as unfinished:
-        torch.save(content, unfinished)
-
-
-def _resume(path: Path, task: Task[Model], settings: Settings, state: _State) -> None:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found = {"task": content["task"], "settings": content["settings"]}
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, UnpicklingError) as error:
-        raise WeightsError(f"{path}: is no checkpoint of a training ({error})") from error
-    wanted = {"task": task.config, "settings": asdict(settings)}
-    for part, values in wanted.items():
-        for name, value in values.items():
-            other = found[part].get(name)
-            # A longer run may take up a shorter one: only the fall at its end moves.
-            if other != value and name != "steps":
-                raise ValueError(
-                    f"{name} is {value!r}; the checkpoint {str(path)!r} was trained with {other!r}"
-                )
-    for name, stored in state.parts().items():
-        stored.load_state_dict(content[name])
-    state.step = int(content["step"])
+def _averaged(memory: float, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    """Return a mean of the weights: of all at first, so that the beginning is soon forgotten."""
+    return torch.lerp(current, averaged, min(memory, (1 + int(count)) / (10 + int(count))))
 
 
 def _check(settings: Settings, checkpoint: Path | None, every: int) -> None:
@@ -363,7 +376,7 @@ class _Journal:
                 raise ValueError(
                     "log needs TensorBoard, which is not installed: pip install 'nstlib[train]'"
                 ) from error
-            self.writer: Any = SummaryWriter(folder)  # type: ignore[no-untyped-call, no-redef]
+            self.writer: Any = SummaryWriter(folder)  # type: ignore[no-redef]
 
     def __enter__(self) -> _Journal:
         return self
@@ -379,23 +392,9 @@ class _Journal:
             self.writer.add_scalar(f"loss/{name}", value, progress.step)
         self.writer.add_scalar("learning_rate", progress.learning_rate, progress.step)
 
-    def sheet(self, task: Task[Model], model: Model, step: int) -> None:
+    def sheet(self, task: Task[Any], model: Any, step: int) -> None:
         if self.writer is None or self.folder is None:
             return
-        from nstlib.images import save_image
-
         sheet = task.samples(model)
         self.writer.add_image("samples", sheet[0], step)
         save_image(sheet, self.folder / f"samples-{step:08d}.png")
-
-
-__all__ = [
-    "Batch",
-    "DivergenceError",
-    "Progress",
-    "Settings",
-    "Task",
-    "generator_of",
-    "processes",
-    "train",
-]

@@ -25,17 +25,24 @@ Reference:
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import kernels
+from nstlib import config, kernels
+from nstlib.config import Precision
+from nstlib.errors import WeightsError
+from nstlib.images import check_image
 from nstlib.losses import mixing_weights
+from nstlib.memory import check_memory
+from nstlib.weights import read_weights
 
 Norm = Literal["instance", "batch"]
 Upsample = Literal["nearest", "transposed"]
@@ -136,7 +143,10 @@ class ConditionalNorm(nn.Module):
         """Return maps of the features' shape; ``condition`` (N, rows) mixes the table's rows."""
         if self.norm == "batch":
             return self._batch_norm(features, relu, residual)
-        weight, bias = condition @ self.weight, condition @ self.bias  # (N, C)
+        # Sums of products, not a matrix product, which autocast would round to bfloat16: (N, C).
+        weight, bias = (
+            (condition[:, :, None] * rows).sum(dim=1) for rows in (self.weight, self.bias)
+        )
         return kernels.instance_norm(features, weight, bias, residual, relu)
 
     def _batch_norm(self, features: Tensor, relu: bool, residual: Tensor | None) -> Tensor:
@@ -190,8 +200,9 @@ class UpsampledConv(nn.Conv2d):
         weight = weight.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)  # (4·C', C, 2, 2), kinds first
         # The mirrored border of the large map is the repeated border of the small one.
         bordered = F.pad(features, (1, 1, 1, 1), mode="replicate")
-        windows = F.conv2d(bordered, weight).unflatten(1, (2, 2, -1))  # (N, 2, 2, C', H+1, W+1)
+        windows = F.conv2d(bordered, weight)  # (N, 4·C', H+1, W+1)
         # As (…, H, W, C'), the memory of channels last, odd columns go beside even ones, then rows.
+        windows = windows.view(len(windows), 2, 2, -1, height + 1, width + 1)
         windows = windows.permute(0, 1, 2, 4, 5, 3)
         kinds = [
             [windows[:, y, x, y : y + height, x : x + width] for x in range(2)] for y in range(2)
@@ -211,9 +222,7 @@ class TransposedConv(nn.ConvTranspose2d):
     """A learned upsampling by two; where its 3×3 stamps overlap they print a checkerboard."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(
-            inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=False
-        )
+        super().__init__(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=False)
 
 
 class Residual(nn.Module):
@@ -235,7 +244,7 @@ class TransformNet(nn.Module):
     """A net that paints any photo in the styles that it was trained for, in one pass.
 
     Args:
-        shape: what it is made of; its fields may also be given by name.
+        **fields: what it is made of: the fields of :class:`Shape`, by name.
 
     Example:
         >>> net = TransformNet(width=0.25, styles=("vortex", "mosaic"), dial=(1, 100))
@@ -244,12 +253,12 @@ class TransformNet(nn.Module):
         (1, 3, 37, 50)
     """
 
-    def __init__(self, shape: Shape | None = None, **fields: object) -> None:
+    def __init__(self, **fields: Any) -> None:
         super().__init__()
-        self.shape = shape = shape or Shape(**fields)  # type: ignore[arg-type]
+        self.shape = shape = Shape(**fields)
         channels, norm = shape.channels, shape.norm
         rows = max(1, len(shape.styles)) * max(1, len(shape.dial))
-        steps = list(zip(channels, channels[1:], strict=False))  # (fewer, more) channels
+        steps = list(itertools.pairwise(channels))  # fewer and more channels
         self.stem = Conv(3, channels[0], shape.kernels[0])
         self.down = nn.ModuleList(Conv(few, many, 3, stride=2) for few, many in steps)
         self.residuals = nn.ModuleList(
@@ -274,9 +283,41 @@ class TransformNet(nn.Module):
             return self
         twin = copy.deepcopy(self)
         for part in twin.modules():
-            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
                 part.to(dtype)  # γ and β stay: the norms work in float32
         return twin
+
+    @torch.no_grad()
+    def stylize(
+        self,
+        content: Tensor,
+        style: str | Sequence[str] | Mapping[str, float] | None = None,
+        style_weight: float | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> Tensor:
+        """Return ``content`` (N, 3, H, W) in a style or a mixture: the same size, on its own device.
+
+        Args:
+            content: in [0, 1].
+            style, style_weight, weights: see :meth:`condition`.
+
+        Raises:
+            TypeError, ValueError: no such picture, style or style weight.
+            MemoryError: the picture is too large for what is free; the message says what fits.
+
+        Example:
+            >>> net = load_net("fast")
+            >>> tuple(net.stylize(torch.rand(1, 3, 45, 31), "vortex", style_weight=10).shape)
+            (1, 3, 45, 31)
+        """
+        check_image("content", content, batch=True)
+        condition = self.condition(style, style_weight, weights)
+        place = self.head.weight.device
+        height, width = content.shape[2:]
+        needed = len(content) * memory_needed(self, (height, width))
+        check_memory("content", (height, width), needed, place)
+        painted: Tensor = self(content.to(place), condition.to(place))
+        return painted.to(content.device)
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return pictures of exactly the size of ``image`` (N, 3, H, W), float32 in [0, 1].
@@ -288,7 +329,7 @@ class TransformNet(nn.Module):
         height, width = image.shape[2:]
         if condition is None:
             condition = self.condition()
-        condition = condition.to(self.norms[0].weight).expand(len(image), -1)
+        condition = condition.to(image.device).expand(len(image), -1)
         features = _to_whole_steps(image, self.shape.stride)
         features = features.to(self.dtype, memory_format=torch.channels_last)
         norms = iter(self.norms)
@@ -298,7 +339,7 @@ class TransformNet(nn.Module):
             features = block(features, condition)
         for conv in self.up:
             features = next(norms)(conv(features), condition, relu=True)
-        painted = self.head(features)[:, :, :height, :width].float()
+        painted: Tensor = self.head(features)[:, :, :height, :width].float()
         if self.shape.output == "clamp":
             return painted.clamp(0, 1)
         return torch.sigmoid(painted if self.shape.output == "sigmoid" else 2 * painted)
@@ -323,11 +364,13 @@ class TransformNet(nn.Module):
         return torch.outer(self._mixture(style, weights), self._position(style_weight)).view(1, -1)
 
     def _mixture(
-        self, style: str | Sequence[str] | Mapping[str, float] | None, weights: Sequence[float] | None
+        self,
+        style: str | Sequence[str] | Mapping[str, float] | None,
+        weights: Sequence[float] | None,
     ) -> Tensor:
         known = self.shape.styles
         if isinstance(style, Mapping):
-            style, weights = list(style), list(style.values())
+            weights = list(style.values())
         names = [style] if isinstance(style, str) else list(style or known[:1])
         unknown = [name for name in names if name not in known]
         if unknown:
@@ -374,6 +417,94 @@ def dial_position(style_weight: Tensor, dial: Sequence[float]) -> Tensor:
     left, places = right - 1, places.double()
     share = ((logs - places[left]) / (places[right] - places[left])).clamp(0, 1)
     return torch.lerp(corners[left], corners[right], share[:, None]).float()
+
+
+def memory_needed(net: TransformNet, size: tuple[int, int]) -> int:
+    """Return about how many bytes a pass takes at ``size`` (height, width), weights left out.
+
+    Most is alive at full size, at the first convolution and around the last: a map, what comes of
+    it, and a copy with a border.
+
+    Example:
+        >>> net = TransformNet(width=0.5)
+        >>> memory_needed(net, (512, 512)) == 4 * memory_needed(net, (256, 256))
+        True
+    """
+    pixels = size[0] * size[1]
+    bytes_each = torch.finfo(net.dtype).bits // 8
+    return pixels * (4 * net.shape.channels[0] * bytes_each + 4 * 3 * 4)
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+def load_net(
+    source: str | Path = "fast",
+    *,
+    device: str | torch.device = "cpu",
+    precision: Precision = "auto",
+) -> TransformNet:
+    """Return a trained net, ready to stylise.
+
+    Args:
+        source: ``"fast"``, the net that ships; a ``.safetensors`` file that ``nst train fast``
+            wrote; or a ``.pth``, ``.pt`` or ``.model`` file in the layout of PyTorch's own
+            fast-neural-style example.
+        device: where it computes.
+        precision: what its convolutions compute in; ``"auto"`` is the faster on that device.
+
+    Raises:
+        WeightsError: no such file, or none of such a net.
+
+    Example:
+        >>> net = load_net("fast")
+        >>> len(net.shape.styles) >= 8, net.shape.dial[-1] == 100
+        (True, True)
+    """
+    path = Path(source)
+    if source == "fast":
+        path = config.data_dir() / "weights" / "fast.safetensors"
+    state, facts = read_weights(path)
+    try:
+        if "conv1.conv2d.weight" in state:
+            net = TransformNet(output="clamp")
+            state = _from_pytorch_example(state)
+        else:
+            net = TransformNet(**{k: _tupled(v) for k, v in facts["shape"].items()})
+        net.load_state_dict({name: value.float() for name, value in state.items()})
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: is no fast style net: {error}") from error
+    place = config.pick_device(device)
+    net = net.to(place).in_dtype(config.pick_dtype(precision, place))
+    return net.requires_grad_(False).eval()
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _from_pytorch_example(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of PyTorch's example under our names, for pictures in [0, 1].
+
+    Its pictures go from 0 to 255, so its first weights are multiplied by 255 and its last divided.
+    The biases before a norm, and the running means that old files hold, have no effect: left out.
+    """
+    convs = {"conv1": "stem", "conv2": "down.0", "conv3": "down.1"}
+    convs |= {f"res{i + 1}.conv{j}": f"residuals.{i}.conv{j}" for i in range(5) for j in (1, 2)}
+    convs |= {"deconv1": "up.0", "deconv2": "up.1", "deconv3": "head"}
+    norms = {f"in{i + 1}": f"norms.{i}" for i in range(5)}
+    norms |= {f"res{i + 1}.in{j}": f"residuals.{i}.norm{j}" for i in range(5) for j in (1, 2)}
+    state = {f"{ours}.weight": theirs[f"{name}.conv2d.weight"] for name, ours in convs.items()}
+    state["stem.weight"] = 255 * state["stem.weight"]
+    state["head.weight"] = state["head.weight"] / 255
+    state["head.bias"] = theirs["deconv3.conv2d.bias"] / 255
+    for name, ours in norms.items():
+        for part in ("weight", "bias"):
+            state[f"{ours}.{part}"] = theirs[f"{name}.{part}"][None]  # (1, C): a table of one row
+    return state
+
+
+# --------------------------------------------------------------------------------------- helpers
 
 
 def _to_whole_steps(image: Tensor, stride: int) -> Tensor:

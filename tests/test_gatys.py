@@ -7,7 +7,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -899,54 +898,6 @@ def test_the_estimate_holds_what_the_gradient_keeps_and_not_much_more(
         terms = objective(picture(*size, seed=3).requires_grad_())
     assert terms[0].requires_grad
     assert 1 < memory_needed(encoder, taps, size) / sum(kept.values()) < 4
-
-
-def test_on_a_gpu_what_torch_keeps_without_using_it_is_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1_000, 80_000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 60_000)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20_000)
-    assert gatys._free_memory(torch.device("cuda")) == 41_000
-
-
-V2 = ("0::/job/step", "", "memory.max", "memory.current", "inactive_file")
-V1 = (
-    "1:cpu,memory:/job/step", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-    "total_inactive_file",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("version", [V2, V1], ids=["v2", "v1"])
-@pytest.mark.parametrize("limited", ["", "job", "job/step"])
-def test_a_container_leaves_what_its_limit_leaves(
-    version: tuple[str, ...], limited: str, tmp_path: Path
-) -> None:
-    line, hierarchy, limit, usage, cache = version
-    membership, root = tmp_path / "cgroup", tmp_path / "fs"
-    membership.write_text(f"7:cpuset:/elsewhere\n{line}\n")
-    for group in ("", "job", "job/step"):
-        folder = root / hierarchy / group
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / limit).write_text("500\n" if group == limited else "max\n")
-        (folder / usage).write_text("300\n")
-        (folder / "memory.stat").write_text(f"anon 260\n{cache} 40\n")
-    # What files left in memory, and nobody reads, is given up when it is needed.
-    assert gatys._container_memory(root, membership) == 500 - (300 - 40)
-
-
-def test_without_a_container_nothing_limits(tmp_path: Path) -> None:
-    membership = tmp_path / "cgroup"
-    assert gatys._container_memory(tmp_path, membership) == math.inf  # as on macOS
-    membership.write_text("0::/\n")
-    assert gatys._container_memory(tmp_path, membership) == math.inf
-
-
-def test_the_smaller_of_machine_and_container_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    for machine, container in ((100, 70), (70, 100), (70, math.inf)):
-        with_free_memory(monkeypatch, machine)
-        monkeypatch.setattr(gatys, "_container_memory", lambda free=container: free)
-        assert gatys._free_memory(torch.device("cpu")) == 70
 
 
 def test_an_encoder_elsewhere_is_copied_and_stays_where_it_is(encoder: Encoder) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -86,3 +88,55 @@ def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     with reused_memory():
         assert torch.ones(3).sum() == 3
     assert memory._runs == 0
+
+
+# ------------------------------------------------------------------------ memory that is free
+
+
+def test_on_a_gpu_what_torch_keeps_without_using_it_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1_000, 80_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 60_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20_000)
+    assert memory.free_memory(torch.device("cuda")) == 41_000
+
+
+V2 = ("0::/job/step", "", "memory.max", "memory.current", "inactive_file")
+V1 = (
+    "1:cpu,memory:/job/step", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+    "total_inactive_file",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [V2, V1], ids=["v2", "v1"])
+@pytest.mark.parametrize("limited", ["", "job", "job/step"])
+def test_a_container_leaves_what_its_limit_leaves(
+    version: tuple[str, ...], limited: str, tmp_path: Path
+) -> None:
+    line, hierarchy, limit, usage, cache = version
+    membership, root = tmp_path / "cgroup", tmp_path / "fs"
+    membership.write_text(f"7:cpuset:/elsewhere\n{line}\n")
+    for group in ("", "job", "job/step"):
+        folder = root / hierarchy / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit).write_text("500\n" if group == limited else "max\n")
+        (folder / usage).write_text("300\n")
+        (folder / "memory.stat").write_text(f"anon 260\n{cache} 40\n")
+    # What files left in memory, and nobody reads, is given up when it is needed.
+    assert memory._container_memory(root, membership) == 500 - (300 - 40)
+
+
+def test_without_a_container_nothing_limits(tmp_path: Path) -> None:
+    membership = tmp_path / "cgroup"
+    assert memory._container_memory(tmp_path, membership) == math.inf  # as on macOS
+    membership.write_text("0::/\n")
+    assert memory._container_memory(tmp_path, membership) == math.inf
+
+
+def test_the_smaller_of_machine_and_container_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for machine, container in ((100, 70), (70, 100), (70, math.inf)):
+        here = SimpleNamespace(available=machine)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda here=here: here)
+        monkeypatch.setattr(memory, "_container_memory", lambda free=container: free)
+        assert memory.free_memory(torch.device("cpu")) == 70

@@ -1,0 +1,57 @@
+"""Files of weights: written whole or not at all, and read without running anything in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nstlib.errors import WeightsError
+from nstlib.files import replaced
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path, facts: Mapping[str, Any]) -> None:
+    """Write tensors in float16 as ``.safetensors``, with ``facts`` as JSON in the file's metadata.
+
+    Raises:
+        FloatingPointError: a value is too large for float16, or no number; nothing is written.
+    """
+    tensors = {name: value.detach().half().contiguous().cpu() for name, value in state.items()}
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{name} holds what float16 cannot say; nothing is written")
+    metadata = {"config": json.dumps(dict(facts)), "format": "pt"}
+    with replaced(path) as unfinished:
+        save_file(tensors, unfinished, metadata=metadata)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a file by name, and the facts that :func:`save_weights` wrote with them.
+
+    A pickle (``.pth``, ``.pt``, ``.model``) is read as plain tensors only, and has no facts.
+
+    Raises:
+        WeightsError: no such file, or none of weights.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            facts = json.loads(metadata.get("config", "{}"))
+            return load_file(path), facts if isinstance(facts, dict) else {}
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
+    except Exception as error:  # pickle.UnpicklingError and its kin: refused by weights_only
+        raise WeightsError(f"{path}: is no plain file of tensors ({error})") from error
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise WeightsError(f"{path}: holds no table of tensors by name")
+    return {name: value.detach() for name, value in loaded.items()}, {}  # a Parameter's value
