@@ -242,7 +242,7 @@ class _Run(Generic[Model]):
         """Write the averaged model, then the checkpoint: a run that stops in between redoes both."""
         assert self.checkpoint is not None
         facts = {"steps_done": self.step, **asdict(self.settings)}
-        trained = cast(Model, self.averaged.module)
+        trained: Any = self.averaged.module
         self.task.export(trained, self.checkpoint.with_suffix(".safetensors"), facts)
         content = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"task": self.task.config, "settings": asdict(self.settings), "step": self.step}

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nstlib import WeightsError, distillation, kernels
+from nstlib import WeightsError, distillation, kernels, weights
 from nstlib.datasets import Crops
 from nstlib.distillation import (
     STYLE_TAPS,
@@ -402,7 +402,7 @@ def test_a_crash_while_writing_leaves_the_old_files(
         Path(path).write_bytes(b"half of it")
         raise OSError("no space left on device")
 
-    target = distillation.torch if writer == "torch.save" else distillation
+    target = distillation.torch if writer == "torch.save" else weights
     monkeypatch.setattr(target, writer.rpartition(".")[2], full_disk)
     with pytest.raises(OSError, match="no space left"):
         train(checkpoint)
@@ -418,7 +418,7 @@ def test_a_crash_at_the_last_step_leaves_that_step_to_do(
 ) -> None:
     checkpoint = tmp_path / "slim.pt"
     train(checkpoint, until=4)
-    monkeypatch.setattr(distillation, "save_file", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(weights, "save_file", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(checkpoint)
     monkeypatch.undo()
