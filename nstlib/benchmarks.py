@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from torch.profiler import ProfilerActivity
 from nstlib import config, gatys
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
+from nstlib.transform_net import TransformNet, load_net
 
 # What Dive into Deep Learning's recipe taps: the deepest is conv5_1.
 D2L_STYLE_TAPS = tuple(f"conv{block}_1" for block in range(1, 6))
@@ -158,6 +160,71 @@ def plain_steps(content: Tensor, style: Tensor, vgg19: Encoder) -> Iterator[Tens
         yield image
 
 
+# ------------------------------------------------------------------------------------- fast nets
+
+
+def fast_rows(size: int = 512, repeats: int = 15, device: str = "auto") -> list[Row]:
+    """Time one pass at ``size``²: the plain net, ours in the paper's width, the one that ships."""
+    contenders = fast_contenders(size, device)
+    with torch.no_grad():
+        return compare(contenders, repeats)
+
+
+def fast_contenders(size: int, device: str = "auto") -> dict[str, Callable[[], object]]:
+    """Return passes over one photo of ``size``², by name; the plain one is the yardstick."""
+    place = config.pick_device(device)
+    photo = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(place)
+    plain = plain_net().to(place).eval()
+    exact = TransformNet().to(place).eval()
+    ours = exact.in_dtype(config.pick_dtype("auto", place))
+    shipped = load_net("fast", device=place)
+    return {
+        "plain net, the paper's width, float32": partial(plain, photo),
+        "nstlib, the paper's width, float32": partial(exact, photo),
+        "nstlib, the paper's width, precision auto": partial(ours, photo),
+        "nstlib, the net that ships, precision auto": partial(shipped, photo),
+    }
+
+
+def plain_net() -> nn.Module:
+    """Return the net of the paper as a reader would type it: the yardstick of the ratios.
+
+    float32, eager, channels first, instance norm and ReLU as modules of their own, nearest
+    upsampling before a 3×3 convolution.
+    """
+
+    def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, size, stride, size // 2, padding_mode="reflect")
+
+    def normed(*before: nn.Module, channels: int) -> list[nn.Module]:
+        return [*before, nn.InstanceNorm2d(channels, affine=True), nn.ReLU()]
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            norm = nn.InstanceNorm2d(128, affine=True)
+            first = normed(conv(128, 128, 3), channels=128)
+            self.body = nn.Sequential(*first, conv(128, 128, 3), norm)
+
+        def forward(self, features: Tensor) -> Tensor:
+            out: Tensor = features + self.body(features)
+            return out
+
+    return nn.Sequential(
+        *normed(conv(3, 32, 9), channels=32),
+        *normed(conv(32, 64, 3, 2), channels=64),
+        *normed(conv(64, 128, 3, 2), channels=128),
+        *(Block() for _ in range(5)),
+        *normed(nn.Upsample(scale_factor=2), conv(128, 64, 3), channels=64),
+        *normed(nn.Upsample(scale_factor=2), conv(64, 32, 3), channels=32),
+        conv(32, 3, 9),
+        nn.Sigmoid(),
+    )
+
+
+# ------------------------------------------------------------------------------------- measuring
+
+
 def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -> list[Row]:
     """Time the contenders in turn, ``repeats`` times each; the first is the yardstick.
 
@@ -267,8 +334,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def as_table(rows: list[Row]) -> str:
-    """Return a Markdown table.
+def as_table(rows: list[Row], work: str = "step") -> str:
+    """Return a Markdown table; ``work`` is what was timed.
 
     Example:
         >>> print(as_table([Row("plain", 500.0, 490.0, 520.0, 1.0)]))
@@ -276,7 +343,7 @@ def as_table(rows: list[Row]) -> str:
         | --- | ---: | ---: | ---: |
         | plain | 500.0 ms | 490.0–520.0 ms | 1.0 |
     """
-    lines = ["| step | median | 20–80 % | times faster |", "| --- | ---: | ---: | ---: |"]
+    lines = [f"| {work} | median | 20–80 % | times faster |", "| --- | ---: | ---: | ---: |"]
     lines += [
         f"| {r.name} | {r.milliseconds:.1f} ms | {r.low:.1f}–{r.high:.1f} ms | {r.ratio:.1f} |"
         for r in rows

@@ -1,20 +1,21 @@
-r"""How good is an encoder? Not by its training loss: by the pictures that are made through it.
+r"""How good is an encoder, or a net? Not by its training loss: by the pictures that come out of it.
 
-A photo is stylised by Gatys' method through the encoder under test, and VGG-19, the judge, says how
-much of the distance to the style is left:
+A photo is stylised, by Gatys' method through the encoder under test or by one pass of a net, and
+VGG-19, the judge, says how much of the distance to the style is left:
 
 .. math:: d(x) = \frac14 \sum_l \frac{\lVert G_l(x) - G_l(s)\rVert^2}{\lVert G_l(s)\rVert^2},
-          \qquad \text{left} = d(x_{150}) \,/\, d(x_0)
+          \qquad \text{left} = d(x_{\text{stylised}}) \,/\, d(x_{\text{photo}})
 
 over relu1_1, relu2_1, relu3_1 and relu3_4. 0 is a perfect match of the style's Gram matrices; 1 is
-the photo as it was; above 1, the encoder led away from the style.
+the photo as it was; above 1, the picture was led away from the style. What the photo lost is its
+content distance: the relative squared error of relu3_3.
 """
 
 from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from nstlib import config, gatys, losses
 from nstlib.encoders import Encoder, check_taps
 from nstlib.images import load_image
+from nstlib.transform_net import TransformNet
 
 JUDGED_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 SIZE = 256  # px
@@ -118,6 +120,103 @@ def evaluate_encoder(
         image = gatys.stylize(content, style, encoder, settings)
         before = style_distance(judge, content, style)
         yield PairResult(pair, before, style_distance(judge, image, style))
+
+
+@dataclass(frozen=True)
+class DialResult:
+    """What the judge says of one photo in one style, at one place of a net's dial."""
+
+    photo: str
+    style: str
+    style_weight: float | None
+    left: float  # of the photo's own distance to the style
+    content: float  # how far the picture is from the photo; 1 is as far as no picture at all
+
+
+CONTENT_TAP = "relu3_3"
+
+
+@torch.no_grad()
+def evaluate_net(
+    net: TransformNet,
+    judge: Encoder,
+    photos: Mapping[str, Tensor],
+    styles: Mapping[str, Tensor],
+    style_weights: Sequence[float | None] = (None,),
+) -> Iterator[DialResult]:
+    """Let ``judge`` look at each photo in each style at each style weight; None is the full dial.
+
+    Args:
+        net: what paints.
+        judge: an encoder with the judged taps.
+        photos: (1, 3, H, W), by what they are called.
+        styles: the style pictures, under the net's names for them.
+        style_weights: places of the dial.
+
+    Raises:
+        ValueError: the judge lacks a tap, or the net a style or a place of the dial.
+    """
+    check_taps(judge, (*JUDGED_TAPS, CONTENT_TAP), "judge")
+    for photo, content in photos.items():
+        wanted = judge(content, [CONTENT_TAP])[CONTENT_TAP]
+        for style, picture in styles.items():
+            before = style_distance(judge, content, picture)
+            for style_weight in style_weights:
+                painted = net.stylize(content, style if net.shape.styles else None, style_weight)
+                found = judge(painted, [CONTENT_TAP])[CONTENT_TAP]
+                lost = float(losses.content_distance(found, wanted))
+                left = style_distance(judge, painted, picture) / before
+                yield DialResult(photo, style, style_weight, left, lost)
+
+
+def dial_table(results: Sequence[DialResult]) -> str:
+    """Return a Markdown table: a row for each place of the dial, over all photos and styles.
+
+    Example:
+        >>> results = [DialResult("a", "vortex", weight, 1 / weight, 0.1) for weight in (10, 20)]
+        >>> print(dial_table(results))
+        | style weight | left: mean | median | worst | content distance |
+        | ---: | ---: | ---: | ---: | ---: |
+        | 10 | 10.0 % | 10.0 % | 10.0 % | 0.10 |
+        | 20 | 5.0 % | 5.0 % | 5.0 % | 0.10 |
+    """
+    lines = [
+        "| style weight | left: mean | median | worst | content distance |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for weight in dict.fromkeys(result.style_weight for result in results):
+        here = [result for result in results if result.style_weight == weight]
+        left, content = [r.left for r in here], statistics.mean(r.content for r in here)
+        shares = (statistics.mean(left), statistics.median(left), max(left))
+        cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
+        name = "full" if weight is None else f"{weight:g}"
+        lines.append(f"| {name} | {cells} | {content:.2f} |")
+    return "\n".join(lines)
+
+
+def style_table(results: Sequence[DialResult]) -> str:
+    """Return a Markdown table: a row for each style, a column for each place of the dial.
+
+    Example:
+        >>> results = [DialResult("a", "vortex", weight, 1 / weight, 0.1) for weight in (10, 20)]
+        >>> print(style_table(results))
+        | style | left at 10 | 20 |
+        | --- | ---: | ---: |
+        | vortex | 10.0 % | 5.0 % |
+    """
+    weights = list(dict.fromkeys(result.style_weight for result in results))
+    titles = ["full" if weight is None else f"{weight:g}" for weight in weights]
+    lines = [
+        f"| style | left at {' | '.join(titles)} |",
+        f"| --- |{' ---: |' * len(weights)}",
+    ]
+    for style in dict.fromkeys(result.style for result in results):
+        cells = [
+            statistics.mean(r.left for r in results if (r.style, r.style_weight) == (style, weight))
+            for weight in weights
+        ]
+        lines.append(f"| {style} | {' | '.join(f'{100 * cell:.1f} %' for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def summarise(name: str, results: Sequence[PairResult]) -> Summary:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid
 
 from nstlib import kernels, losses
-from nstlib.config import Range
+from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps
 from nstlib.training import Batch, Task
@@ -44,16 +44,22 @@ class Recipe:
     content_weight: Annotated[float, Range(0, 1e6, "pull towards the photo", log=True)] = 1.0
     style_weight: Annotated[float, Range(0, 1e12, "pull towards the style", log=True)] = 100.0
     tv_weight: Annotated[float, Range(0, 1e6, "smoothness between neighbours", log=True)] = 0.1
-    content_taps: Mapping[str, float] = field(default_factory=lambda: {"relu3_3": 1.0})
-    style_taps: Mapping[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu3_4"), 0.25)
-    )
+    content_taps: losses.Taps = (
+        "relu3_3",
+    )  # names share a weight of 1; a mapping gives each its own
+    style_taps: losses.Taps = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
     normalize: losses.Normalize = "energy"
     full_dial: Annotated[float, Range(0, 1, "share of pictures at the dial's upper end")] = 0.3
     mixtures: Annotated[float, Range(0, 1, "share of pictures with two styles at once")] = 0.1
     # Few pictures of a batch teach one row of γ and β; with ten styles on a dial of four places,
     # rows ten times as fast as the rest reached in 200 steps what took 400 at equal rates.
     row_rate: Annotated[float, Range(1, 100, "how much faster the styles' rows learn")] = 10.0
+
+    def __post_init__(self) -> None:
+        for name, value_range in ranges_of(Recipe).items():
+            value_range.check(name, getattr(self, name))
+        for name in ("content_taps", "style_taps"):
+            losses.tap_weights(name, getattr(self, name))
 
 
 RECIPES: dict[str, Recipe] = {
@@ -93,7 +99,9 @@ class FastNetTask(Task[TransformNet]):
     ) -> None:
         self.model, self.crops, self.recipe = model, crops, recipe or Recipe()
         self.encoder, self.shown = encoder, shown
-        check_taps(encoder, [*self.recipe.content_taps, *self.recipe.style_taps], "recipe")
+        self.content_taps = losses.tap_weights("content_taps", self.recipe.content_taps)
+        self.style_taps = losses.tap_weights("style_taps", self.recipe.style_taps)
+        check_taps(encoder, [*self.content_taps, *self.style_taps], "recipe")
         if len(styles) != max(1, len(model.shape.styles)):
             raise ValueError(
                 f"styles has {len(styles)} pictures; the net has {len(model.shape.styles) or 1}"
@@ -107,10 +115,10 @@ class FastNetTask(Task[TransformNet]):
         self.encoder = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
         scale = losses.gram_scale(self.recipe.normalize)
         with torch.no_grad():
-            seen = [self.encoder(s.to(device), list(self.recipe.style_taps)) for s in self.styles]
+            seen = [self.encoder(s.to(device), list(self.style_taps)) for s in self.styles]
         self.grams = {
             tap: torch.cat([kernels.gram(maps[tap], scale) for maps in seen])
-            for tap in self.recipe.style_taps
+            for tap in self.style_taps
         }
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
@@ -150,7 +158,7 @@ class FastNetTask(Task[TransformNet]):
         place = dial_position(weight.cpu(), self.model.shape.dial or (1.0,)).to(weight.device)
         condition = torch.einsum("nk,nj->nkj", batch["mixture"], place).flatten(1)
         painted = model(photo, condition)
-        content_taps, style_taps = list(recipe.content_taps), list(recipe.style_taps)
+        content_taps, style_taps = list(self.content_taps), list(self.style_taps)
         with torch.no_grad():
             wanted = self.encoder(photo, content_taps)
         maps = self.encoder(painted, list(dict.fromkeys(content_taps + style_taps)))
@@ -158,13 +166,13 @@ class FastNetTask(Task[TransformNet]):
             [
                 share
                 * losses.content_distance(maps[tap].float(), wanted[tap].float(), recipe.normalize)
-                for tap, share in recipe.content_taps.items()
+                for tap, share in self.content_taps.items()
             ]
         ).sum(dim=0)  # (N,), as is the style loss
         style = torch.stack(
             [
                 share * self._style_distance(tap, maps[tap], batch["mixture"])
-                for tap, share in recipe.style_taps.items()
+                for tap, share in self.style_taps.items()
             ]
         ).sum(dim=0)
         tv = kernels.total_variation(painted)

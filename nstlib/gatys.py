@@ -21,7 +21,6 @@ import copy
 import dataclasses
 import numbers
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -34,9 +33,8 @@ from nstlib import config, kernels, losses
 from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
 from nstlib.images import check_image, resize
+from nstlib.losses import Taps
 from nstlib.memory import check_memory, reused_memory
-
-Taps = Mapping[str, float] | Sequence[str]
 
 FIRST_MOVE = 0.01  # how far L-BFGS first looks along the gradient, a mean over the pixels
 SMALLEST_RUNG = 32  # px: below it the deepest maps are too small to carry a style
@@ -109,8 +107,8 @@ class Settings:
             raise TypeError(f"device is {self.device!r}; it takes a name such as 'auto' or 'cpu'")
         if self.weights is not None:
             losses.check_weights(self.weights)
-        _shares("content_taps", self.content_taps)
-        _shares("style_taps", self.style_taps)
+        losses.tap_weights("content_taps", self.content_taps)
+        losses.tap_weights("style_taps", self.style_taps)
         if self.normalize == "sum" and self.ladder > 1:
             raise ValueError(
                 "ladder is above 1 with normalize 'sum'; that content loss grows with the size, so "
@@ -273,8 +271,8 @@ def optimize(
     dtype = torch.float32 if exact else config.pick_dtype(settings.precision, device)
     found = load_encoder(encoder) if isinstance(encoder, str) else encoder
     found = _on(device, found.in_dtype(dtype))
-    content_taps = list(_shares("content_taps", settings.content_taps))
-    style_taps = list(_shares("style_taps", settings.style_taps)) if styles else []
+    content_taps = list(losses.tap_weights("content_taps", settings.content_taps))
+    style_taps = list(losses.tap_weights("style_taps", settings.style_taps)) if styles else []
     check_taps(found, content_taps, "content_taps")
     check_taps(found, style_taps, "style_taps")
     _check_size("content", sizes[0], found, [*content_taps, *style_taps])
@@ -326,8 +324,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.content_taps = _shares("content_taps", settings.content_taps)
-        self.style_taps = _shares("style_taps", settings.style_taps) if styles else {}
+        self.content_taps = losses.tap_weights("content_taps", settings.content_taps)
+        self.style_taps = losses.tap_weights("style_taps", settings.style_taps) if styles else {}
         self.taps = list(dict.fromkeys([*self.content_taps, *self.style_taps]))
         with torch.no_grad():
             content_maps = encoder(content, list(self.content_taps))
@@ -577,23 +575,6 @@ def _scaled_size(style: Tensor, scale: float) -> tuple[int, int]:
 
 def _resampled(values: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(values, size, mode="bilinear", align_corners=False)
-
-
-def _shares(name: str, taps: Taps) -> dict[str, float]:
-    """Return a weight for each tap; bare names share a weight of one."""
-    wanted = f"{name} is {taps!r}; it takes names such as ('relu1_1', 'relu2_1')"
-    if not isinstance(taps, (Mapping, Sequence)) or not all(isinstance(tap, str) for tap in taps):
-        raise TypeError(wanted)
-    if isinstance(taps, str) or not taps:
-        raise ValueError(wanted)
-    if not isinstance(taps, Mapping):
-        repeated = [tap for tap, count in Counter(taps).items() if count > 1]
-        if repeated:
-            raise ValueError(f"{name} names {', '.join(repeated)} more than once")
-        return {tap: 1 / len(taps) for tap in taps}
-    for tap, weight in taps.items():
-        Range(0, 1e12).check(f"{name}[{tap!r}]", weight)
-    return dict(taps)
 
 
 def _on(device: torch.device, encoder: Encoder) -> Encoder:

@@ -595,9 +595,7 @@ def save_image(
         7
     """
     path = _path(path).expanduser()
-    kind = SUFFIXES.get(path.suffix.lower())
-    if kind is None:
-        raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(SUFFIXES)}")
+    kind = kind_of(path)
     quality = _quality(quality)
     picture = Image.fromarray(to_uint8(image))
     options = _SAVE_OPTIONS[kind] | ({} if recipe is None else _metadata(kind, recipe))
@@ -609,6 +607,22 @@ def save_image(
     except (OSError, ValueError) as error:  # ValueError: more pixels or metadata than a JPEG holds
         raise ImageError(f"'{path}' cannot be written: {_reason(error)}") from error
     return path
+
+
+def kind_of(path: Path) -> str:
+    """Return the format that a suffix stands for.
+
+    Raises:
+        ValueError: a suffix that :func:`save_image` cannot write.
+
+    Example:
+        >>> kind_of(Path("holiday.JPG"))
+        'JPEG'
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(SUFFIXES)}")
+    return kind
 
 
 def _path(path: str | os.PathLike[str]) -> Path:

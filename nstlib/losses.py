@@ -24,12 +24,14 @@ hat marks the target. The others differ from each other by constants that the te
 from __future__ import annotations
 
 import numbers
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from nstlib.config import Range
 from nstlib.kernels import gram, moments, total_variation
 from nstlib.kernels.arguments import check_maps, float32_at_least
 from nstlib.kernels.gram import GramScale
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from nstlib.encoders import Encoder
 
 Normalize = Literal["energy", "chw", "hw", "sum"]
+# Names of taps, which share a weight of 1, or a weight for each.
+Taps = Mapping[str, float] | Sequence[str]
 
 # Keeps a relative error finite where the target is flat or black and has no energy at all. It is a
 # mean square, far below that of any picture's maps, so it changes no digit that matters.
@@ -321,6 +325,32 @@ def mixing_weights(weights: Sequence[float] | None, count: int) -> Tensor:
         raise ValueError(f"weights has {len(weights)} values; there are {count} styles")
     values = torch.tensor([float(weight) for weight in weights])
     return values / values.sum()
+
+
+def tap_weights(name: str, taps: Taps) -> dict[str, float]:
+    """Return a weight for each tap; bare names share a weight of one.
+
+    Raises:
+        TypeError, ValueError: no taps, a name twice, or a weight below 0; ``name`` is what they are
+            called.
+
+    Example:
+        >>> tap_weights("style_taps", ("relu1_1", "relu2_1"))
+        {'relu1_1': 0.5, 'relu2_1': 0.5}
+    """
+    wanted = f"{name} is {taps!r}; it takes names such as ('relu1_1', 'relu2_1')"
+    if not isinstance(taps, (Mapping, Sequence)) or not all(isinstance(tap, str) for tap in taps):
+        raise TypeError(wanted)
+    if isinstance(taps, str) or not taps:
+        raise ValueError(wanted)
+    if not isinstance(taps, Mapping):
+        repeated = [tap for tap, count in Counter(taps).items() if count > 1]
+        if repeated:
+            raise ValueError(f"{name} names {', '.join(repeated)} more than once")
+        return {tap: 1 / len(taps) for tap in taps}
+    for tap, weight in taps.items():
+        Range(0, 1e12).check(f"{name}[{tap!r}]", weight)
+    return dict(taps)
 
 
 def check_weights(weights: Sequence[float]) -> None:

@@ -1,0 +1,157 @@
+"""``nst gatys``, ``nst gallery`` and ``nst paint``: pictures made pixel by pixel, and by code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nstlib import gatys, images
+from nstlib.cli.flags import (
+    OWN_PICTURES,
+    add_fields,
+    chosen_fields,
+    find_picture,
+    make_folder,
+    picture_file,
+)
+from nstlib.encoders import load_encoder
+
+
+def add_gatys(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("gatys", help="stylise a photo by optimising its pixels")
+    command.add_argument("photo", help=OWN_PICTURES + ", ".join(images.sample_names()))
+    command.add_argument(
+        "style", nargs="+", help="one or several; " + OWN_PICTURES + ", ".join(images.style_names())
+    )
+    command.add_argument(
+        "-o", "--out", type=picture_file, required=True, help="where to write the picture"
+    )
+    command.add_argument(
+        "--size", type=int, default=384, help="shorter side in pixels (%(default)s)"
+    )
+    _add_gatys_settings(command)
+    command.set_defaults(run=_run_gatys)
+
+
+def _add_gatys_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--encoder", default="slim", choices=("slim", "vgg19"))
+    command.add_argument("--preset", default="picture", choices=gatys.PRESETS)
+    add_fields(command, gatys.Settings)
+
+
+def _run_gatys(options: argparse.Namespace) -> None:
+    make_folder(options.out)
+    content = find_picture(options.photo, options.size)
+    styles = [find_picture(name, options.size) for name in options.style]
+    chosen = chosen_fields(options, gatys.Settings)
+    init_name: str | None = chosen.get("init")
+    if init_name is not None and init_name not in gatys.CHOICES["init"]:
+        chosen["init"] = find_picture(init_name, options.size)  # of another shape: refused
+    settings = gatys.preset(options.preset, **chosen)
+    encoder = load_encoder(options.encoder)
+    recipe = {
+        "method": "gatys",
+        "content": Path(options.photo).name,
+        "style": [Path(name).name for name in options.style],
+        "encoder": {"name": encoder.name, "weights": encoder.weights},
+        "settings": dataclasses.asdict(settings) | ({"init": init_name} if init_name else {}),
+    }
+    try:
+        step = _watch(gatys.optimize(content, styles, encoder, settings), settings.steps)
+    except gatys.DivergenceError as error:
+        saved = images.save_image(error.image, options.out, recipe)
+        raise gatys.DivergenceError(f"{error}; it is saved as {saved}", error.image) from error
+    if step is None:
+        raise KeyboardInterrupt  # stopped before the first step: there is nothing to save
+    print(images.save_image(step.image, options.out, recipe | {"steps_done": step.index}))
+
+
+def _watch(steps: Iterable[gatys.Step], count: int) -> gatys.Step | None:
+    """Show a progress bar; Ctrl-C ends the run, and keeps the picture so far."""
+    last = None
+    try:
+        for last in (bar := tqdm(steps, total=count, unit="step", leave=False, disable=None)):
+            bar.set_postfix(loss=f"{last.weighted['total']:.4g}", refresh=False)
+    except KeyboardInterrupt:
+        print("stopped; keeping the picture so far", file=sys.stderr)
+    return last
+
+
+# -------------------------------------------------------------------------------------- gallery
+
+
+def add_gallery(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("gallery", help="stylise each photo by each style, on one sheet")
+    command.add_argument(
+        "--photos", nargs="+", default=["astronaut", "chelsea", "coffee"], help="(%(default)s)"
+    )
+    command.add_argument(
+        "--styles", nargs="+", default=images.style_names(), help="(all that ship)"
+    )
+    command.add_argument("-o", "--out", type=_sheet, required=True, help="a .jpg file")
+    command.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
+    command.add_argument("--shown", type=int, default=192, help="… on the sheet (%(default)s)")
+    command.add_argument("--columns", type=int, default=2, help="styles in a row (%(default)s)")
+    _add_gatys_settings(command)
+    command.set_defaults(run=_run_gallery)
+
+
+def _run_gallery(options: argparse.Namespace) -> None:
+    """Write rows of a style and the photos made with it, squares all."""
+    make_folder(options.out)
+    settings = gatys.preset(options.preset, **chosen_fields(options, gatys.Settings))
+    encoder = load_encoder(options.encoder)
+    photos = [find_picture(name, options.size, crop=True) for name in options.photos]
+    styles = [find_picture(name, options.size, crop=True) for name in options.styles]
+    pictures, titles = [], []
+    for name, style in zip(tqdm(options.styles, leave=False, disable=None), styles, strict=True):
+        pictures += [style, *(gatys.stylize(photo, style, encoder, settings) for photo in photos)]
+        titles += [Path(name).stem, *("" for _ in photos)]
+    alt = f"{', '.join(options.photos)}, each stylised by {', '.join(options.styles)}"
+    columns = options.columns * (1 + len(photos))
+    sheet = images.compare(pictures, titles, columns, alt, height=options.shown)
+    print(sheet.save(options.out))
+
+
+def _sheet(text: str) -> Path:
+    path = picture_file(text)
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .jpg")
+    return path
+
+
+# ---------------------------------------------------------------------------------------- paint
+
+
+def add_paint(commands: Any) -> None:
+    """Add the command."""
+    from nstlib import painting
+
+    command = commands.add_parser("paint", help="paint a style picture by code")
+    command.add_argument("painter", choices=painting.painters())
+    command.add_argument(
+        "-o", "--out", type=picture_file, required=True, help="where to write the picture"
+    )
+    command.add_argument("--size", type=int, default=512, help="side in pixels (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="another seed, another picture")
+    command.add_argument(
+        "--palette", choices=sorted(painting.PALETTES), help="else the painter's own"
+    )
+    command.set_defaults(run=_run_paint)
+
+
+def _run_paint(options: argparse.Namespace) -> None:
+    from nstlib import painting
+
+    make_folder(options.out)
+    chosen = {"size": options.size, "seed": options.seed, "palette": options.palette}
+    picture = painting.paint(options.painter, **chosen)
+    print(images.save_image(picture, options.out, {"painter": options.painter, **chosen}))
