@@ -408,13 +408,13 @@ def dial_position(style_weight: Tensor, dial: Sequence[float]) -> Tensor:
                 [0.0000, 1.0000, 0.0000],
                 [0.0000, 0.5000, 0.5000]])
     """
-    places = torch.tensor([math.log(place) for place in dial])
     logs = style_weight.double().log()
+    places = torch.tensor([math.log(place) for place in dial], dtype=torch.float64)
     corners = torch.eye(len(dial), dtype=torch.float64)
     if len(dial) == 1:
         return corners.float().expand(len(logs), 1)
-    right = torch.searchsorted(places.double(), logs.contiguous()).clamp(1, len(dial) - 1)
-    left, places = right - 1, places.double()
+    right = torch.searchsorted(places, logs).clamp(1, len(dial) - 1)
+    left = right - 1
     share = ((logs - places[left]) / (places[right] - places[left])).clamp(0, 1)
     return torch.lerp(corners[left], corners[right], share[:, None]).float()
 

@@ -1,0 +1,190 @@
+"""nst fast and nst train fast: a photo or a folder, one bad file among good ones, a run taken up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import nstlib
+from nstlib import cli, evaluation, images, transform_net
+from nstlib.encoders import random_encoder
+
+
+def run(*arguments: str | Path) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "my photos ☀"
+    for name, size in (("a.png", 40), ("deep/b'c.jpg", 37), ("d.gif", 32)):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = images.sample("coffee", size=size)
+        if path.suffix == ".gif":
+            images.save_image(image, path.with_suffix(".png"))
+            images.Image.open(path.with_suffix(".png")).save(path)
+            path.with_suffix(".png").unlink()
+        else:
+            images.save_image(image, path)
+    return folder
+
+
+# ------------------------------------------------------------------------------------------- fast
+
+
+def test_a_photo_is_painted_as_the_net_paints_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "out.png"
+    flags = ["--style", "vortex", "woodblock", "--weights", "1,3", "--style-weight", "5"]
+    assert run("fast", "coffee", *flags, "--size", "64", "-o", out) == 0
+    assert Path(capsys.readouterr().out.strip()) == out
+    net, photo = transform_net.load_net("fast"), images.sample("coffee", size=64)
+    wanted = net.stylize(photo, {"vortex": 1, "woodblock": 3}, style_weight=5)
+    assert (nstlib.load_image(out) - wanted).abs().max() < 0.5 / 255 + 1e-6
+    recipe = images.read_recipe(out)
+    assert recipe["style"] == ["vortex", "woodblock"]
+    assert (recipe["weights"], recipe["style_weight"]) == ([1, 3], 5)
+
+
+def test_without_a_size_every_pixel_is_kept(tmp_path: Path) -> None:
+    images.save_image(images.sample("rocket", size=51), tmp_path / "odd.png")
+    assert run("fast", tmp_path / "odd.png", "-o", tmp_path / "o.jpg") == 0
+    kept = nstlib.load_image(tmp_path / "odd.png").shape
+    assert nstlib.load_image(tmp_path / "o.jpg").shape == kept
+
+
+def test_a_folder_is_painted_file_by_file_under_the_same_names(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("fast", photos, "--style", "mosaic-cathedral", "-o", out) == 0
+    # A GIF cannot be written: its picture is a PNG.
+    found = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
+    assert found == ["a.png", "d.png", "deep/b'c.jpg"]
+    assert "3 of 3 photos" in capsys.readouterr().out
+
+
+def test_one_bad_file_is_told_of_and_the_others_are_painted(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "bad.png").write_bytes(b"no picture")
+    assert run("fast", photos, "-o", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "3 of 4 photos" in said.out
+    assert "bad.png" in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_two_photos_never_share_a_file(photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "a.png", photos / "d.png")  # beside d.gif, which would be d.png too
+    assert run("fast", photos, "-o", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_photos_are_not_overwritten(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = (photos / "a.png").read_bytes()
+    assert run("fast", photos, "-o", photos) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert (photos / "a.png").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--style", "ice"], "style is 'ice'; the net has: vortex"),
+        (["--style-weight", "1e9"], "the net's dial goes from"),
+        (["--net", "gone.safetensors"], "gone.safetensors: there is no such file"),
+        (["--size", "0"], "size is 0"),
+        (["-o", "out.xyz"], "its suffix must be one of"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence_before_any_work(
+    flags: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("fast", "coffee", "-o", tmp_path / "o.png", *flags) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "o.png").exists()
+
+
+# ------------------------------------------------------------------------------------------ train
+
+SMALL = ["--width", "0.125", "--blocks", "1", "--kernels", "3,3", "--crop", "32", "--batch", "2"]
+
+
+def train(photos: Path, checkpoint: Path, *flags: str) -> int:
+    return run(
+        *("train", "fast", "--style", "vortex", "--style-size", "48", "--content", photos),
+        *("--checkpoint", checkpoint, "--warm-up", "1", *SMALL, *flags),
+    )
+
+
+def test_a_net_is_trained_and_paints(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "runs" / "vortex.pt"
+    (photos / "bad.png").write_bytes(b"no picture")
+    assert train(photos, checkpoint, "--steps", "4", "--every", "2", "--painted", "1") == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert lines[0] == "training on 4 pictures"  # three photos and a painted one
+    assert [json.loads(line)["step"] for line in lines[1:-1]] == [2, 4]
+    assert Path(lines[-1]) == checkpoint.with_suffix(".safetensors")
+    assert said.err.splitlines()[-1] == "left out: 1 in all"
+    out = tmp_path / "out.png"
+    assert run("fast", photos / "a.png", "--net", lines[-1], "-o", out) == 0
+    assert nstlib.load_image(out).shape == nstlib.load_image(photos / "a.png").shape
+
+
+def test_a_run_is_taken_up_where_it_ended(photos: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
+    train(photos, whole, "--steps", "4", "--cool-down", "0")
+    train(photos, parts, "--steps", "2", "--cool-down", "0")
+    train(photos, parts, "--steps", "4", "--cool-down", "0")
+    first, second = (torch.load(path, weights_only=True)["model"] for path in (whole, parts))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_net_of_two_styles_with_a_dial_has_their_names(photos: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "two.pt"
+    flags = ["--style", "vortex", "mosaic", "--dial", "1,100", "--steps", "1"]
+    assert train(photos, checkpoint, *flags) == 0
+    shape = transform_net.load_net(checkpoint.with_suffix(".safetensors")).shape
+    assert (shape.styles, shape.dial) == (("vortex", "mosaic"), (1, 100))
+
+
+def test_another_recipe_does_not_take_up_the_run(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "net.pt"
+    assert train(photos, checkpoint, "--steps", "1") == 0
+    assert train(photos, checkpoint, "--steps", "2", "--recipe", "perceptual") == 2
+    assert "was trained with" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------- evaluate
+
+
+def test_evaluate_judges_every_photo_in_every_style_along_the_dial(
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (photos / "MANIFEST.csv").write_text("path,split\na.png,held-out\n", encoding="utf-8")
+    monkeypatch.setattr(cli.measure, "load_encoder", lambda name: random_encoder("slim"))
+    monkeypatch.setattr(evaluation, "SIZE", 48)
+    flags = ["--photos", photos, "--style-weights", "1,10", "--out", tmp_path]
+    assert run("evaluate", "fast", *flags) == 0
+    styles = transform_net.load_net("fast").shape.styles
+    results = json.loads((tmp_path / "fast.json").read_text())["results"]
+    judged = [(r["photo"], r["style"], r["style_weight"]) for r in results]
+    assert judged == [("a.png", style, weight) for style in styles for weight in (1, 10)]
+    assert f"1 photos × {len(styles)} styles at 48 px" in capsys.readouterr().out
