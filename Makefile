@@ -79,13 +79,17 @@ render: $(READY)
 gallery: $(READY)
 	$(BIN)/python -m nstlib.painting
 	$(BIN)/nst gallery --styles $(GALLERY) --out data/gallery.jpg
+	$(BIN)/nst gallery --net fast --style-weight 10 --size 384 --out data/weights/fast.jpg
 
 bench: $(READY)
 	@$(BIN)/nst bench gatys --profile
+	@$(BIN)/nst bench fast
 
 soak: $(READY)
 	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
+	$(BIN)/nst bench fast --size 256 512 --repeats 30 --out data/benchmarks
 ifdef PICTURES
+	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks
 	$(BIN)/nst evaluate encoder --encoders slim vgg19 random --pictures "$(PICTURES)" \
 		--out data/benchmarks
 else

@@ -184,7 +184,17 @@ def test_evaluate_judges_every_photo_in_every_style_along_the_dial(
     flags = ["--photos", photos, "--style-weights", "1,10", "--out", tmp_path]
     assert run("evaluate", "fast", *flags) == 0
     styles = transform_net.load_net("fast").shape.styles
-    results = json.loads((tmp_path / "fast.json").read_text())["results"]
+    results = json.loads((tmp_path / "fast-quality.json").read_text())["results"]
     judged = [(r["photo"], r["style"], r["style_weight"]) for r in results]
     assert judged == [("a.png", style, weight) for style in styles for weight in (1, 10)]
     assert f"1 photos × {len(styles)} styles at 48 px" in capsys.readouterr().out
+
+
+def test_a_gallery_of_a_net_shows_its_styles_at_the_dial_asked_for(tmp_path: Path) -> None:
+    flags = ["--photos", "coffee", "--size", "48", "--shown", "48", "--columns", "1"]
+    assert (
+        run("gallery", "--net", "fast", "--style-weight", "2", *flags, "-o", tmp_path / "s.jpg")
+        == 0
+    )
+    sheet = nstlib.load_image(tmp_path / "s.jpg")
+    assert sheet.shape[2] > 48 * len(transform_net.load_net("fast").shape.styles)

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
-from nstlib import gatys, images
+from nstlib import gatys, images, transform_net
 from nstlib.cli.flags import (
     OWN_PICTURES,
     add_fields,
@@ -93,10 +94,9 @@ def add_gallery(commands: Any) -> None:
     command.add_argument(
         "--photos", nargs="+", default=["astronaut", "chelsea", "coffee"], help="(%(default)s)"
     )
-    command.add_argument(
-        "--styles", nargs="+", default=images.style_names(), help="(all that ship)"
-    )
+    command.add_argument("--styles", nargs="+", help="(all that ship, or all that the net knows)")
     command.add_argument("-o", "--out", type=_sheet, required=True, help="a .jpg file")
+    command.add_argument("--net", help="paint by a fast net: 'fast', or a file of weights")
     command.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
     command.add_argument("--shown", type=int, default=192, help="… on the sheet (%(default)s)")
     command.add_argument("--columns", type=int, default=2, help="styles in a row (%(default)s)")
@@ -107,15 +107,24 @@ def add_gallery(commands: Any) -> None:
 def _run_gallery(options: argparse.Namespace) -> None:
     """Write rows of a style and the photos made with it, squares all."""
     make_folder(options.out)
-    settings = gatys.preset(options.preset, **chosen_fields(options, gatys.Settings))
+    chosen = chosen_fields(options, gatys.Settings)
+    settings = gatys.preset(options.preset, **chosen)
     encoder = load_encoder(options.encoder)
+    net = transform_net.load_net(options.net) if options.net else None
+    names = options.styles or (net.shape.styles if net else images.style_names())
+
+    def painted(photo: Tensor, name: str, style: Tensor) -> Tensor:
+        if net is None:
+            return gatys.stylize(photo, style, encoder, settings)
+        return net.stylize(photo, name, chosen.get("style_weight"))
+
     photos = [find_picture(name, options.size, crop=True) for name in options.photos]
-    styles = [find_picture(name, options.size, crop=True) for name in options.styles]
+    styles = [find_picture(name, options.size, crop=True) for name in names]
     pictures, titles = [], []
-    for name, style in zip(tqdm(options.styles, leave=False, disable=None), styles, strict=True):
-        pictures += [style, *(gatys.stylize(photo, style, encoder, settings) for photo in photos)]
+    for name, style in zip(tqdm(names, leave=False, disable=None), styles, strict=True):
+        pictures += [style, *(painted(photo, name, style) for photo in photos)]
         titles += [Path(name).stem, *("" for _ in photos)]
-    alt = f"{', '.join(options.photos)}, each stylised by {', '.join(options.styles)}"
+    alt = f"{', '.join(options.photos)}, each stylised by {', '.join(names)}"
     columns = options.columns * (1 + len(photos))
     sheet = images.compare(pictures, titles, columns, alt, height=options.shown)
     print(sheet.save(options.out))

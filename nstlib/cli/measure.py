@@ -45,7 +45,7 @@ def add_evaluate(commands: Any) -> None:
     fast.add_argument(
         "--style-weights", type=numbers(float, "1,10,100"), help="places of the dial (its own)"
     )
-    fast.add_argument("--out", type=Path, help="a folder for fast.json")
+    fast.add_argument("--out", type=Path, help="a folder for fast-quality.json")
     fast.set_defaults(run=_run_evaluate_fast)
 
 
@@ -92,7 +92,7 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     print(f"{evaluation.dial_table(results)}\n\n{evaluation.style_table(results)}")
     if options.out:
         content = {"machine": benchmarks.machine(), "results": results}
-        benchmarks.write_json(options.out / "fast.json", content)
+        benchmarks.write_json(options.out / "fast-quality.json", content)
 
 
 def _encoder(name: str) -> Encoder:
