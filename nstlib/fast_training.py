@@ -44,6 +44,9 @@ class Recipe:
     content_weight: Annotated[float, Range(0, 1e6, "pull towards the photo", log=True)] = 1.0
     style_weight: Annotated[float, Range(0, 1e12, "pull towards the style", log=True)] = 100.0
     tv_weight: Annotated[float, Range(0, 1e6, "smoothness between neighbours", log=True)] = 0.1
+    grid_weight: Annotated[
+        float, Range(0, 1e6, "against strokes on the strides' grid", log=True)
+    ] = 300.0
     content_taps: losses.Taps = (
         "relu3_3",
     )  # names share a weight of 1; a mapping gives each its own
@@ -69,6 +72,7 @@ RECIPES: dict[str, Recipe] = {
     "perceptual": Recipe(
         style_weight=1e5,
         tv_weight=0.0,
+        grid_weight=0.0,
         content_taps=dict.fromkeys(("relu1_2", "relu2_2", "relu3_3"), 1.0),
         style_taps=dict.fromkeys(("relu1_2", "relu2_2", "relu3_3"), 1.0),
         normalize="chw",
@@ -176,13 +180,15 @@ class FastNetTask(Task[TransformNet]):
             ]
         ).sum(dim=0)
         tv = kernels.total_variation(painted)
+        grid = losses.grid_variance(painted, self.model.shape.stride)
         balance = recipe.content_weight + weight
-        total = (recipe.content_weight * content + weight * style) / balance
+        total = recipe.content_weight * content + weight * style + recipe.tv_weight * tv
         return {
-            "total": (total + recipe.tv_weight * tv / balance).mean(),
+            "total": (total / balance + recipe.grid_weight * grid).mean(),
             "content": content.mean(),
             "style": style.mean(),
             "tv": tv.mean(),
+            "grid": grid.mean(),
         }
 
     def _style_distance(self, tap: str, maps: Tensor, mixture: Tensor) -> Tensor:

@@ -107,6 +107,36 @@ def gram_scale(normalize: Normalize) -> GramScale:
     return "chw" if normalize == "chw" else "hw"
 
 
+def grid_variance(image: Tensor, period: int) -> Tensor:
+    r"""Return how much of a pattern that repeats every ``period`` pixels is in images, (N,).
+
+    A net that shrinks a picture by 4 and grows it back knows each pixel's place modulo 4, and finds
+    it easy to draw strokes that keep to this grid. The variance of the mean pixels :math:`m_{pq}` at
+    each place is 0 where none are preferred:
+
+    .. math:: \frac{1}{3 P^2} \sum_{c,p,q} (m_{cpq} - \bar m_c)^2
+
+    Args:
+        image: ``(N, 3, H, W)``, at least ``period`` pixels a side; a rest is left out.
+        period: P, in pixels.
+
+    Example:
+        >>> checkerboard = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).tile(1, 3, 4, 4)
+        >>> grid_variance(checkerboard, 2), grid_variance(checkerboard, 3) < 0.01
+        (tensor([0.2500]), tensor([True]))
+    """
+    height, width = (side // period * period for side in image.shape[2:])
+    if not height or not width:
+        raise ValueError(
+            f"image is {image.shape[2]}×{image.shape[3]} px; a period of {period} px needs that much"
+        )
+    shape = (*image.shape[:2], height // period, period, width // period, period)
+    blocks = image[:, :, :height, :width].reshape(shape)  # (N, 3, H/P, P, W/P, P)
+    means = blocks.mean(dim=(2, 4)).flatten(2)  # (N, 3, P·P)
+    variance: Tensor = means.var(dim=2, correction=0)
+    return variance.mean(dim=1)
+
+
 # ------------------------------------------------------------------------- modules with a target
 
 
