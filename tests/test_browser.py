@@ -1,7 +1,7 @@
-"""Notebook 01 in a real JupyterLab and a real browser, as a student meets it.
+"""Notebooks 01, A1 and 02 in a real JupyterLab and a real browser, as a student meets them.
 
 One server and one page serve all tests of this file; they go in the order of a first visit: run
-all cells, move a slider, press Run and Stop, bring a picture, save.
+all cells, move a slider, press Run and Stop, bring a picture, save; then on to the next notebook.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
-    for number in ("01", "A1"):
-        (notebook,) = (root / "notebooks").glob(f"{number}-*.ipynb")
+    for notebook in (root / "notebooks").glob("*.ipynb"):
+        number = notebook.name.partition("-")[0]
         shutil.copy(notebook, folder / "notebooks" / f"{number}.ipynb")
     with jupyterlab(folder) as server:
         yield server
@@ -345,7 +345,7 @@ def test_the_page_has_not_complained(lab: Locator, complaints: list[str]) -> Non
     assert complaints == []
 
 
-def test_the_lab_fits_its_page(lab: Locator, page: Page) -> None:
+def assert_it_fits_its_page(lab: Locator, page: Page) -> None:
     """At 900 px, with no sideways scrolling and no control cut off."""
     page.set_viewport_size({"width": 900, "height": 1000})
     lab.scroll_into_view_if_needed()
@@ -353,17 +353,21 @@ def test_the_lab_fits_its_page(lab: Locator, page: Page) -> None:
     box = lab.bounding_box()
     assert box is not None
     assert box["width"] <= 900
-    wide = lab.evaluate("""lab => [...lab.querySelectorAll('button, select, input, img')]
+    wide = lab.evaluate("""lab => [...lab.querySelectorAll('button, select, input, img, label')]
         .filter(part => part.offsetParent !== null)
         .filter(part => part.getBoundingClientRect().right > lab.getBoundingClientRect().right + 1)
         .map(part => part.outerHTML)""")
     assert wide == []
 
 
+def test_the_lab_fits_its_page(lab: Locator, page: Page) -> None:
+    assert_it_fits_its_page(lab, page)
+
+
 def test_sliders_of_the_lesson_on_kernels_answer(
     lab: Locator, server: Server, page: Page, complaints: list[str]
 ) -> None:
-    """The last: it leaves the lab's page."""
+    """It leaves the lab's page: what follows is of other notebooks."""
     open_notebook(page, server, "A1")
     run_all(page, server, "A1")
     explorer = page.locator(".nst-explorer").first
@@ -380,4 +384,134 @@ def test_sliders_of_the_lesson_on_kernels_answer(
     told = explorer.get_by_role("alert")
     told.wait_for()
     assert "the last of these 6 is number 5" in (told.text_content() or "")
+    assert complaints == []
+
+
+# --------------------------------------------------------------------------------- fast style nets
+
+
+@pytest.fixture(scope="module")
+def fast_lab(page: Page, server: Server) -> Locator:
+    """The lab of notebook 02, after Run All."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    open_notebook(page, server, "02")
+    run_all(page, server, "02")
+    lab = page.locator(".nst-fast-lab").first
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+def from_the_photo(lab: Locator) -> float:
+    """How far the picture is from the photo beside it, of 255."""
+    return float(np.abs(pixels(lab) - pixels(lab, "img.nst-photo-shown")).mean())
+
+
+def style_menu(lab: Locator) -> Locator:
+    return lab.locator(".nst-style select")
+
+
+def chosen(menu: Locator) -> str:
+    label = menu.evaluate("menu => menu.selectedOptions[0].label")
+    return str(label).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def mixed(lab: Locator) -> list[str]:
+    """The sliders of the mixture that stand above 0, with their shares."""
+    rows = [row.text_content() or "" for row in lab.locator(".nst-mix > .widget-hbox").all()]
+    return [row for row in rows if not row.endswith("0.000 %")]
+
+
+def until_the_picture_moves(lab: Locator, before: np.ndarray, page: Page) -> None:
+    def has_moved() -> bool:
+        return bool(np.abs(pixels(lab) - before).mean() > 1)
+
+    wait_until(has_moved, "another picture", pause_of(page), 60)
+
+
+def test_the_dial_moves_by_keyboard_and_the_picture_nears_the_photo(
+    fast_lab: Locator, page: Page
+) -> None:
+    before, far = pixels(fast_lab), from_the_photo(fast_lab)
+    weight = readout(fast_lab, "style-weight")
+    fast_lab.locator(".nst-style-weight [role=slider]").focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowLeft")
+    until_the_picture_moves(fast_lab, before, page)
+    wait_until(lambda: from_the_photo(fast_lab) < 0.8 * far, "the photo", pause_of(page), 60)
+    assert readout(fast_lab, "style-weight") == pytest.approx(weight / 100, rel=0.1)
+
+
+def test_a_style_is_chosen_in_one_action_and_by_keyboard(fast_lab: Locator, page: Page) -> None:
+    before, first = pixels(fast_lab), chosen(style_menu(fast_lab))
+    assert len(mixed(fast_lab)) == 1
+    style_menu(fast_lab).focus()
+    page.keyboard.press("ArrowDown")
+    until_the_picture_moves(fast_lab, before, page)
+    second = chosen(style_menu(fast_lab))
+    assert second != first
+    assert style_menu(fast_lab).evaluate("menu => document.activeElement === menu")
+    assert mixed(fast_lab) == [f"{second}1.00100 %"]
+
+
+def test_a_mixture_is_told_by_menu_and_shares(fast_lab: Locator, page: Page) -> None:
+    before, second = pixels(fast_lab), chosen(style_menu(fast_lab))
+    fast_lab.locator(".nst-mix [role=slider]").first.focus()
+    page.keyboard.press("End")
+    until_the_picture_moves(fast_lab, before, page)
+    assert chosen(style_menu(fast_lab)) == "a mixture"
+    assert len(mixed(fast_lab)) == 2
+    assert all(row.endswith("1.0050 %") for row in mixed(fast_lab))
+    mixture = pixels(fast_lab)
+    style_menu(fast_lab).select_option(second)
+    until_the_picture_moves(fast_lab, mixture, page)
+    assert mixed(fast_lab) == [f"{second}1.00100 %"]
+    assert np.abs(pixels(fast_lab) - before).max() <= 1  # as it was
+
+
+def test_no_style_is_told_in_a_sentence(fast_lab: Locator, page: Page) -> None:
+    before, menu = pixels(fast_lab), style_menu(fast_lab)
+    name = chosen(menu)
+    row = fast_lab.locator(".nst-mix > .widget-hbox", has_text=name)
+    row.locator("[role=slider]").focus()
+    page.keyboard.press("Home")
+    alert = fast_lab.get_by_role("alert")
+    alert.wait_for()
+    assert "All styles stand at 0" in (alert.text_content() or "")
+    assert (pixels(fast_lab) == before).all()
+    menu.select_option(name)
+    alert.wait_for(state="detached")
+    assert chosen(menu) == name
+
+
+def test_the_fast_lab_tells_its_time_and_saves(
+    fast_lab: Locator, server: Server, page: Page
+) -> None:
+    assert re.fullmatch(r"\d+ × \d+ px in [\d.]+ m?s on \w+( threads?)?", status(fast_lab))
+    fast_lab.locator(".nst-save").click()
+    told = fast_lab.locator(".nst-message code")
+    told.wait_for()
+    path = Path(told.text_content() or "")
+    assert server.folder in path.parents
+    assert read_recipe(path)["style"] == [chosen(style_menu(fast_lab))]
+    assert load_image(path).shape[1] == 3
+
+
+def test_the_fast_lab_fits_its_page(fast_lab: Locator, page: Page) -> None:
+    assert_it_fits_its_page(fast_lab, page)
+
+
+def test_its_pictures_stand_side_by_side_at_one_height(fast_lab: Locator) -> None:
+    photo, picture = (
+        fast_lab.locator(f"img.{name}").bounding_box()
+        for name in ("nst-photo-shown", "nst-picture")
+    )
+    assert photo is not None
+    assert picture is not None
+    assert photo["x"] + photo["width"] <= picture["x"]
+    assert (photo["y"], photo["height"]) == (picture["y"], picture["height"])
+
+
+def test_the_page_has_not_complained_of_the_fast_lab(
+    fast_lab: Locator, complaints: list[str]
+) -> None:
     assert complaints == []

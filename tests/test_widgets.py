@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -373,7 +374,7 @@ def test_too_large_a_picture_is_one_sentence(
     make_lab: Callable[..., GatysLab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = SimpleNamespace(available=10_000)
-    monkeypatch.setattr(gatys.psutil, "virtual_memory", lambda: small)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: small)
     lab = ran(make_lab())
     assert isinstance(lab.error, MemoryError)
     assert "would fit" in lab.message.value
@@ -484,7 +485,7 @@ def test_the_users_own_folder_is_in_the_menus(
     (tmp_path / "mine" / "cat.png").write_bytes(png(torch.zeros(1, 3, 6, 7)))
     (tmp_path / "mine" / "broken.png").write_bytes(b"no picture")
     (tmp_path / "mine" / "README.md").write_text("not a picture")
-    monkeypatch.setattr(widgets, "data_dir", lambda: tmp_path)
+    monkeypatch.setattr(widgets.pictures, "data_dir", lambda: tmp_path)
     picker = make_lab().content
     assert "README.md" not in picker.menu.options
     picker.menu.value = "cat.png"
@@ -625,7 +626,7 @@ def test_the_switch_redraws_the_curves(make_lab: Callable[..., GatysLab]) -> Non
 
 def test_drawing_takes_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, drawn = SimpleNamespace(now=0.0), []
-    monkeypatch.setattr(widgets, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(widgets.progress, "time", SimpleNamespace(perf_counter=lambda: clock.now))
 
     def draw(cost: float) -> None:
         drawn.append(clock.now)
