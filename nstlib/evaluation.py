@@ -95,9 +95,17 @@ def style_distance(judge: Encoder, image: Tensor, style: Tensor) -> float:
         >>> style_distance(random_encoder(), style, style)
         0.0
     """
-    found, wanted = judge(image, JUDGED_TAPS), judge(style, JUDGED_TAPS)
-    distances = [losses.GramLoss(wanted[tap])(found[tap]) for tap in JUDGED_TAPS]
-    return float(torch.stack(distances).mean())
+    return _distance(judge(image, JUDGED_TAPS), _targets(judge, style))
+
+
+def _targets(judge: Encoder, style: Tensor) -> dict[str, losses.GramLoss]:
+    """Return what pictures are to be compared with, tap by tap."""
+    maps = judge(style, JUDGED_TAPS)
+    return {tap: losses.GramLoss(maps[tap]) for tap in JUDGED_TAPS}
+
+
+def _distance(maps: Mapping[str, Tensor], targets: Mapping[str, losses.GramLoss]) -> float:
+    return float(torch.stack([loss(maps[tap]) for tap, loss in targets.items()]).mean())
 
 
 def evaluate_encoder(
@@ -157,15 +165,17 @@ def evaluate_net(
         ValueError: the judge lacks a tap, or the net a style or a place of the dial.
     """
     check_taps(judge, (*JUDGED_TAPS, CONTENT_TAP), "judge")
+    taps = (*JUDGED_TAPS, CONTENT_TAP)
+    targets = {style: _targets(judge, picture) for style, picture in styles.items()}
     for photo, content in photos.items():
-        wanted = judge(content, [CONTENT_TAP])[CONTENT_TAP]
-        for style, picture in styles.items():
-            before = style_distance(judge, content, picture)
+        seen = judge(content, taps)
+        for style, target in targets.items():
+            before = _distance(seen, target)
             for style_weight in style_weights:
                 painted = net.stylize(content, style if net.shape.styles else None, style_weight)
-                found = judge(painted, [CONTENT_TAP])[CONTENT_TAP]
-                lost = float(losses.content_distance(found, wanted))
-                left = style_distance(judge, painted, picture) / before
+                maps = judge(painted, taps)
+                lost = float(losses.content_distance(maps[CONTENT_TAP], seen[CONTENT_TAP]))
+                left = _distance(maps, target) / before
                 yield DialResult(photo, style, style_weight, left, lost)
 
 

@@ -61,6 +61,19 @@ def test_every_contender_runs_and_is_written_as_a_table(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]  # nothing is left of the writing
 
 
+def test_every_fast_contender_runs_and_only_the_shipped_one_is_small() -> None:
+    """That the plain net computes what ours does is held in test_transform_net."""
+    contenders = benchmarks.fast_contenders(size=24)
+    with torch.no_grad():
+        painted = {name: work() for name, work in contenders.items()}
+    for picture in painted.values():
+        assert isinstance(picture, torch.Tensor)
+        assert picture.shape == (1, 3, 24, 24)
+    rows = benchmarks.fast_rows(size=24, repeats=2)
+    assert [row.name for row in rows] == list(contenders)
+    assert benchmarks.as_table(rows, "pass").startswith("| pass | median |")
+
+
 def test_a_profile_splits_the_time_of_a_step_and_misses_nothing() -> None:
     parts = benchmarks.gatys_parts(size=32, steps=2, slim=random_encoder("slim"))
     assert len({part.contender for part in parts}) == 4

@@ -1,8 +1,11 @@
-"""The evaluation of encoders: its pairs are held out, its judge is fair, its figures are shares."""
+"""The evaluation of encoders and nets: pairs are held out, the judge is fair, figures are shares."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +13,9 @@ from torch import Tensor
 
 import nstlib
 from nstlib import evaluation, images
-from nstlib.encoders import load_encoder, random_encoder
+from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.evaluation import Pair, PairResult
+from nstlib.transform_net import load_net
 
 QUICK = evaluation.gatys.Settings(style_weight=1e3, tv_weight=0, steps=8, precision="float32")
 
@@ -106,3 +110,80 @@ def test_vgg19_judges_that_the_slim_encoder_leads_to_the_style(
         left[name] = result.left
     assert left["slim"] < 0.25
     assert left["slim"] < left["random"] / 2
+
+
+# ------------------------------------------------------------------------------------ fast nets
+
+
+class Painter:
+    """Stands for a net: at each place of the dial it paints so much of the style picture."""
+
+    def __init__(self, share: dict[float | None, float], styles: dict[str, Tensor]) -> None:
+        self.share, self.styles = share, styles
+        self.shape = SimpleNamespace(styles=tuple(styles))
+
+    def stylize(self, content: Tensor, style: str, style_weight: float | None) -> Tensor:
+        return torch.lerp(content, self.styles[style], self.share[style_weight])
+
+
+def test_a_net_that_does_nothing_leaves_all_and_one_that_gives_the_style_leaves_nothing() -> None:
+    photos = {"photo": images.sample("coffee", size=48, crop=True)}
+    styles = {name: images.style(name, size=48) for name in ("vortex", "woodblock")}
+    net: Any = Painter({1.0: 0.0, 2.0: 0.5, None: 1.0}, styles)
+    judge = random_encoder("slim", seed=3)
+    results = list(evaluation.evaluate_net(net, judge, photos, styles, (1.0, 2.0, None)))
+    assert [(r.style, r.style_weight) for r in results] == [
+        (style, weight) for style in styles for weight in (1.0, 2.0, None)
+    ]
+    for nothing, half, all_of_it in (results[:3], results[3:]):
+        assert (nothing.left, nothing.content) == (1, 0)
+        assert 0 < half.left < 1
+        assert all_of_it.left < 1e-10
+        assert 0 < half.content < all_of_it.content
+
+
+def test_the_dial_s_table_takes_mean_median_and_worst_of_each_place() -> None:
+    results = [
+        evaluation.DialResult("a", style, weight, left, content)
+        for weight in (1.0, None)
+        for style, left, content in (("x", 0.1, 0.5), ("y", 0.2, 0.7), ("z", 0.6, 0.6))
+    ]
+    rows = evaluation.dial_table(results).splitlines()[2:]
+    assert rows[0] == "| 1 | 30.0 % | 20.0 % | 60.0 % | 0.60 |"
+    assert rows[1].startswith("| full |")
+    assert evaluation.style_table(results).splitlines()[-1] == "| z | 60.0 % | 60.0 % |"
+
+
+PHOTOS = ("astronaut", "coffee")
+
+
+def judged(judge: Encoder) -> list[evaluation.DialResult]:
+    """The net that ships, on photos that ship, at every place of its dial."""
+    net = load_net("fast")
+    photos = {name: images.sample(name, size=256, crop=True) for name in PHOTOS}
+    styles = {name: images.style(name, size=256) for name in net.shape.styles}
+    return list(evaluation.evaluate_net(net, judge, photos, styles, net.shape.dial))
+
+
+def check_the_dial(results: list[evaluation.DialResult]) -> None:
+    """At most a tenth of the distance is left at the full dial; down the dial the photo returns."""
+    places = list(dict.fromkeys(result.style_weight for result in results))
+    here = [[r for r in results if r.style_weight == place] for place in places]
+    left = [fmean(r.left for r in some) for some in here]
+    lost = [fmean(r.content for r in some) for some in here]
+    assert left == sorted(left, reverse=True)
+    assert lost == sorted(lost)
+    assert left[-1] < 0.10
+    assert lost[0] < 0.2
+    for style in dict.fromkeys(result.style for result in results):  # each style, too
+        own = [fmean(r.left for r in some if r.style == style) for some in here]
+        assert own == sorted(own, reverse=True)
+
+
+def test_the_net_that_ships_turns_from_the_photo_to_the_style_along_its_dial() -> None:
+    check_the_dial(judged(load_encoder("slim")))
+
+
+@pytest.mark.vgg19_weights
+def test_vgg19_too_sees_the_dial_turn_from_the_photo_to_the_style() -> None:
+    check_the_dial(judged(load_encoder("vgg19")))

@@ -1,0 +1,98 @@
+"""The net that ships, looked at as a critic would: no grid, no bands, no blobs, no dead colours."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from nstlib import images, losses
+from nstlib.transform_net import TransformNet, load_net
+
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+LEVEL = 1 / 255
+
+
+@pytest.fixture(scope="module")
+def net() -> TransformNet:
+    return load_net("fast")
+
+
+def at(size: int) -> Tensor:
+    """Photos that ship, brought to ``size``; one alone at the largest, which takes a while."""
+    names = PHOTOS if size < 1024 else PHOTOS[:1]
+    return torch.cat([images.resize(images.sample(n, crop=True), (size, size)) for n in names])
+
+
+def all_painted(net: TransformNet, size: int) -> dict[str, Tensor]:
+    content = at(size)
+    styles = net.shape.styles if size < 1024 else net.shape.styles[:2]
+    return {style: net.stylize(content, style) for style in styles}
+
+
+@pytest.fixture(scope="module", params=[256, 512, 1024])
+def painted(request: pytest.FixtureRequest, net: TransformNet) -> dict[str, Tensor]:
+    """Every style at the full dial, where artefacts would be strongest."""
+    return all_painted(net, request.param)
+
+
+def grid(picture: Tensor, period: int) -> float:
+    """How many grey levels a pattern of that period has."""
+    return float(losses.grid_variance(picture, period).max().sqrt()) / LEVEL
+
+
+def test_no_checkerboard(painted: dict[str, Tensor]) -> None:
+    """A pattern of the strides' periods stays within a few grey levels of what any period has."""
+    for style, picture in painted.items():
+        for period in (2, 4):
+            assert grid(picture, period) < grid(picture, period + 1) + 1.5, (style, period)
+
+
+def test_a_checkerboard_would_be_seen(painted: dict[str, Tensor]) -> None:
+    picture = next(iter(painted.values()))
+    rows = torch.arange(picture.shape[2])[:, None] + torch.arange(picture.shape[3])
+    board = (rows % 2 * 2 - 1) * 3 * LEVEL
+    assert grid(picture + board, 2) > grid(picture + board, 3) + 1.5
+
+
+def frame(picture: Tensor, first: int, last: int) -> Tensor:
+    """The mean colour of each side's pixels between two distances from the border."""
+    sides = [picture.rot90(turns, (2, 3))[:, :, first:last].mean(dim=(2, 3)) for turns in range(4)]
+    return torch.stack(sides)
+
+
+def test_no_band_along_the_border(painted: dict[str, Tensor]) -> None:
+    """On a mean over the photos, for one may have a band of its own."""
+    for style, picture in painted.items():
+        outer, inner = (frame(picture, *ring).mean(dim=1) for ring in ((0, 4), (8, 24)))
+        assert (outer - inner).abs().max() < 0.12, style
+
+
+def test_no_blobs_and_no_dead_colours(painted: dict[str, Tensor]) -> None:
+    """No patch is of one colour throughout, or far brighter than all the rest of the picture."""
+    for style, picture in painted.items():
+        patches = torch.nn.functional.unfold(picture.mean(dim=1, keepdim=True), 16, stride=16)
+        assert patches.std(dim=1).median() > 5 * LEVEL, style
+        cut_off = ((picture < LEVEL) | (picture > 1 - LEVEL)).float().mean()
+        assert cut_off < 0.1, style
+        assert picture.std(dim=(2, 3)).min() > 10 * LEVEL, style
+
+
+def test_the_colours_are_the_style_s(net: TransformNet, painted: dict[str, Tensor]) -> None:
+    """Of all styles' mean colours and spreads, a painted photo's are nearest to its own style's."""
+
+    def palette(picture: Tensor) -> Tensor:
+        return torch.cat([picture.mean(dim=(0, 2, 3)), picture.std(dim=(0, 2, 3))])
+
+    known = {style: palette(images.style(style, size=256)) for style in net.shape.styles}
+    right = sum(
+        min(known, key=lambda name: float((known[name] - palette(picture)).norm())) == style
+        for style, picture in painted.items()
+    )
+    assert right >= 0.8 * len(painted)
+
+
+def test_a_black_a_white_and_a_grey_photo_are_painted_too(net: TransformNet) -> None:
+    for level in (0.0, 0.5, 1.0):
+        picture = net.stylize(torch.full((1, 3, 64, 64), level), "vortex")
+        assert picture.isfinite().all()
