@@ -130,7 +130,8 @@ def _run_train_fast(options: argparse.Namespace) -> None:
             transform_net.TransformNet(**shape, **styled),
             [find_picture(name, options.style_size) for name in options.style],
             crops,
-            load_encoder(options.encoder),
+            # With zeros around the picture, an encoder sees a dark frame, and the net learns one.
+            load_encoder(options.encoder, padding="replicate"),
             recipe,
         )
         if rank == 0:
