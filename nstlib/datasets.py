@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nstlib.errors import ImageError
-from nstlib.images import load_image, resize, to_uint8
+from nstlib.images import check_image, load_image, resize, to_uint8
 
 Split = Literal["train", "held-out", "all"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".gif")
@@ -55,14 +55,18 @@ class Crops:
     A picture whose shorter side is longer than ``shorter_side`` is made smaller, keeping its
     aspect (squashing to a square would teach the network a squashed world); none is enlarged.
     Pictures smaller than the crop, and files that cannot be read, are left out: :attr:`skipped`
-    says which and why.
+    says which and why. Where that comes out only when a crop is drawn, the next picture stands in.
 
     Args:
         pictures: files, or images (1, 3, H, W) such as painters make.
         crop: the side of a crop in pixels.
         shorter_side: of a picture, in pixels.
-        in_memory: bytes of decoded pictures to keep; the files that do not fit are decoded whenever
-            one of their crops is drawn.
+        in_memory: bytes of decoded pictures to keep, about; the files that do not fit are decoded
+            whenever one of their crops is drawn. Images are kept in any case.
+
+    Raises:
+        ValueError: a crop that fits no picture, or no picture that can be used.
+        TypeError, ValueError: an image of another type, shape or range.
 
     Example:
         >>> from nstlib import config
@@ -84,8 +88,9 @@ class Crops:
         self.pictures: list[Tensor | Path] = []  # each (3, H, W), uint8, or a file
         self.skipped: list[str] = []
         for picture in pictures:
-            decoded: Tensor | Path | None = picture if in_memory <= 0 else self._decoded(picture)
-            if isinstance(decoded, Tensor) and decoded.dtype == torch.uint8:
+            is_kept = in_memory > 0 or isinstance(picture, Tensor)
+            decoded: Tensor | Path | None = self._decoded(picture) if is_kept else picture
+            if isinstance(decoded, Tensor):
                 in_memory -= decoded.numel()
             if decoded is not None:
                 self.pictures.append(decoded)
@@ -124,10 +129,11 @@ class Crops:
             return torch.stack(list(pool.map(self._crop, indices, generators))).float() / 255
 
     def _order(self, seed: int, turn: int) -> list[int]:
-        if self._shuffled[:2] != (seed, turn):
+        shuffled = self._shuffled  # read and written as one: several threads may draw at once
+        if shuffled[:2] != (seed, turn):
             order = torch.randperm(len(self), generator=generator_of(seed, turn, 2)).tolist()
-            self._shuffled = (seed, turn, order)
-        return self._shuffled[2]
+            self._shuffled = shuffled = (seed, turn, order)
+        return shuffled[2]
 
     def _crop(self, index: int, generator: torch.Generator) -> Tensor:
         picture = self._picture(index)
@@ -147,12 +153,15 @@ class Crops:
 
     def _decoded(self, picture: Path | Tensor) -> Tensor | None:
         """Return (3, H, W) in uint8, or None and a line in :attr:`skipped`."""
-        name = "a painted picture" if isinstance(picture, Tensor) else str(picture)
-        try:
-            image = picture if isinstance(picture, Tensor) else load_image(picture)
-        except ImageError as error:
-            self._skip(str(error))
-            return None
+        if isinstance(picture, Tensor):
+            check_image("picture", picture)
+            name, image = "an image", picture
+        else:
+            try:
+                name, image = str(picture), load_image(picture)
+            except ImageError as error:
+                self._skip(str(error))
+                return None
         if min(image.shape[2:]) > self.shorter_side:
             image = resize(image, self.shorter_side)
         if min(image.shape[2:]) < self.crop:
@@ -166,7 +175,7 @@ class Crops:
 
 
 def generator_of(*numbers: int) -> torch.Generator:
-    """Return a generator seeded with several whole numbers: another stream for each tuple.
+    """Return a generator seeded with whole numbers: another stream for each tuple of one length.
 
     Example:
         >>> [int(torch.randint(100, (1,), generator=generator_of(0, step))) for step in (1, 2, 1)]

@@ -22,7 +22,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,11 @@ class Recipe:
             value_range.check(name, getattr(self, name))
         for name in ("content_taps", "style_taps"):
             losses.tap_weights(name, getattr(self, name))
+        if self.normalize not in get_args(losses.Normalize):
+            known = ", ".join(map(repr, get_args(losses.Normalize)))
+            raise ValueError(f"normalize is {self.normalize!r}; it takes {known}")
+        if not (self.content_weight or self.style_weight):
+            raise ValueError("content_weight and style_weight are 0; one must be above")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -103,6 +108,7 @@ class FastNetTask(Task[TransformNet]):
     ) -> None:
         self.model, self.crops, self.recipe = model, crops, recipe or Recipe()
         self.encoder, self.shown = encoder, shown
+        self.eyes = encoder  # on the device, and in the dtype, of the training
         self.content_taps = losses.tap_weights("content_taps", self.recipe.content_taps)
         self.style_taps = losses.tap_weights("style_taps", self.recipe.style_taps)
         check_taps(encoder, [*self.content_taps, *self.style_taps], "recipe")
@@ -116,10 +122,10 @@ class FastNetTask(Task[TransformNet]):
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move net and encoder to ``device``, and see the styles there."""
         super().to(device, dtype)
-        self.encoder = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
+        self.eyes = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
         scale = losses.gram_scale(self.recipe.normalize)
         with torch.no_grad():
-            seen = [self.encoder(s.to(device), list(self.style_taps)) for s in self.styles]
+            seen = [self.eyes(s.to(device), list(self.style_taps)) for s in self.styles]
         self.grams = {
             tap: torch.cat([kernels.gram(maps[tap], scale) for maps in seen])
             for tap in self.style_taps
@@ -150,7 +156,9 @@ class FastNetTask(Task[TransformNet]):
 
     def _weights(self, count: int, generator: torch.Generator) -> Tensor:
         """Return (count,) style weights: even over the dial's decades, some at its upper end."""
-        dial = self.model.shape.dial or (self.recipe.style_weight,)
+        dial = self.model.shape.dial
+        if not dial:
+            return torch.full((count,), float(self.recipe.style_weight))
         low, high = torch.tensor([dial[0], dial[-1]]).log()
         place, chosen = torch.rand(2, count, generator=generator)
         place = torch.where(chosen < self.recipe.full_dial, 1.0, place)
@@ -164,8 +172,8 @@ class FastNetTask(Task[TransformNet]):
         painted = model(photo, condition)
         content_taps, style_taps = list(self.content_taps), list(self.style_taps)
         with torch.no_grad():
-            wanted = self.encoder(photo, content_taps)
-        maps = self.encoder(painted, list(dict.fromkeys(content_taps + style_taps)))
+            wanted = self.eyes(photo, content_taps)
+        maps = self.eyes(painted, list(dict.fromkeys(content_taps + style_taps)))
         content = torch.stack(
             [
                 share
@@ -179,7 +187,7 @@ class FastNetTask(Task[TransformNet]):
                 for tap, share in self.style_taps.items()
             ]
         ).sum(dim=0)
-        tv = kernels.total_variation(painted)
+        tv = torch.stack([kernels.total_variation(picture) for picture in painted.split(1)])
         grid = losses.grid_variance(painted, self.model.shape.stride)
         balance = recipe.content_weight + weight
         total = recipe.content_weight * content + weight * style + recipe.tv_weight * tv
@@ -217,7 +225,12 @@ class FastNetTask(Task[TransformNet]):
         """Shape, recipe and encoder, in plain values."""
         shape = {name: _plain(value) for name, value in asdict(self.model.shape).items()}
         recipe = {name: _plain(value) for name, value in asdict(self.recipe).items()}
-        return {**shape, **recipe, "encoder": self.encoder.name, "crop": self.crops.crop}
+        return {
+            **shape,
+            **recipe,
+            "encoder": f"{self.encoder.name} ({self.encoder.weights})",
+            "crop": self.crops.crop,
+        }
 
 
 def _plain(value: Any) -> Any:

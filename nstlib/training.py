@@ -14,15 +14,15 @@ import math
 import os
 import statistics
 import time
+import zipfile
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated, Any, Generic, TypeVar
 
 import torch
@@ -113,8 +113,11 @@ class Task(ABC, Generic[Model]):
         """What the task was made with, in plain values: a checkpoint of another is refused."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move the model to ``device``, and whatever its losses need, there to compute in ``dtype``."""
-        self.model.to(device)
+        """Move the model to ``device``, and whatever its losses need, there to compute in ``dtype``.
+
+        The weights themselves learn in float32: in bfloat16 a small step would be rounded away.
+        """
+        self.model.to(device, torch.float32).requires_grad_().train()
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Return what learns, in groups that may have a ``lr`` of their own."""
@@ -122,7 +125,7 @@ class Task(ABC, Generic[Model]):
 
 
 class DivergenceError(ArithmeticError):
-    """The loss is no longer a number; the last checkpoint is as it was."""
+    """The loss, or a weight, is no longer a number; the last checkpoint is as it was."""
 
 
 def train(
@@ -150,18 +153,19 @@ def train(
         log: a folder for TensorBoard's scalars and sheets, and for the sheets as PNG.
 
     Raises:
-        ValueError: a checkpoint of another task or settings, or a batch that cannot be shared out.
+        ValueError: a checkpoint of another task or settings, or one that has done more steps; a
+            batch that cannot be shared out; a log without TensorBoard.
         WeightsError: a checkpoint that cannot be read.
-        DivergenceError: the loss is no longer a number.
+        DivergenceError: the loss, or a weight, is no longer a number.
     """
     settings = settings or Settings()
     _check(settings, checkpoint, every)
     run = _Run(task, settings, checkpoint, every, _place(device))
     run.resume()
     journal = _Journal(log if _rank() == 0 else None)
-    with reused_memory(), journal:
+    with reused_memory(), journal, closing(_batches(task, settings, run.step + 1)) as batches:
         try:
-            for batch in _batches(task, settings, run.step + 1):
+            for batch in batches:
                 progress = run.advance(batch)
                 if run.is_due and _rank() == 0:
                     journal.sheet(task, run.averaged.module, run.step)
@@ -169,17 +173,20 @@ def train(
                 yield progress
         finally:
             task.model.load_state_dict(run.averaged.module.state_dict())
+            task.model.eval()
 
 
-def _batches(task: Task[Model], settings: Settings, first: int) -> Iterator[Batch]:
+def _batches(task: Task[Model], settings: Settings, first: int) -> Generator[Batch, None, None]:
     """Yield this process's share of each batch; the next one is made while one is learned from."""
     share = slice(_rank(), None, _world())
+    coming: Future[Batch] | None = None
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(task.draw, first, settings.batch, settings.seed, share)
-        for step in range(first, settings.steps + 1):
-            ready = coming
-            coming = pool.submit(task.draw, step + 1, settings.batch, settings.seed, share)
-            yield ready.result()
+        for step in range(first, settings.steps + 2):
+            ready, coming = coming, None
+            if step <= settings.steps:
+                coming = pool.submit(task.draw, step, settings.batch, settings.seed, share)
+            if ready is not None:
+                yield ready.result()
 
 
 class _Run(Generic[Model]):
@@ -206,6 +213,7 @@ class _Run(Generic[Model]):
         )
         self.model = _shared(task.model, place)
         self.seconds: deque[float] = deque(maxlen=50)  # of the last steps
+        self.last_step_ended = time.perf_counter()
 
     @property
     def is_due(self) -> bool:
@@ -214,16 +222,12 @@ class _Run(Generic[Model]):
 
     def advance(self, batch: Batch) -> Progress:
         """Do one step of Adam, and write the files where they are due."""
-        started = time.perf_counter()
         here = {name: part.to(self.place) for name, part in batch.items()}
         with torch.autocast(self.place.type, self.dtype, enabled=self.dtype != torch.float32):
             terms = self.task.losses(self.model, here)
         losses = _mean_over_processes(terms)
         if not math.isfinite(losses["total"]):
-            raise DivergenceError(
-                f"the loss is {losses['total']} at step {self.step + 1}; the last checkpoint is as "
-                "it was. A lower learning_rate or a longer warm_up may help"
-            )
+            raise _diverged(f"the loss is {losses['total']} at step {self.step + 1}")
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(terms["total"])
@@ -232,11 +236,24 @@ class _Run(Generic[Model]):
         self.averaged.update_parameters(self.task.model)
         self.step += 1
         saved = self.is_due and self.checkpoint is not None
-        if saved and _rank() == 0:
-            self.save()
-        self.seconds.append(time.perf_counter() - started)
-        left = statistics.median(self.seconds) * (self.settings.steps - self.step)
-        return Progress(self.step, self.settings.steps, losses, rate, left, saved)
+        if saved:
+            self._check_weights()
+            if _rank() == 0:
+                self.save()
+        return Progress(self.step, self.settings.steps, losses, rate, self._seconds_left(), saved)
+
+    def _seconds_left(self) -> float:
+        """Return how long the steps to come will take, drawing their batches included."""
+        now = time.perf_counter()
+        self.seconds.append(now - self.last_step_ended)
+        self.last_step_ended = now
+        return statistics.median(self.seconds) * (self.settings.steps - self.step)
+
+    def _check_weights(self) -> None:
+        """Raise DivergenceError for weights whose loss would be no number: none are written."""
+        for name, value in self.task.model.state_dict().items():
+            if not value.isfinite().all():
+                raise _diverged(f"{name} is no number after step {self.step}")
 
     def save(self) -> None:
         """Write the averaged model, then the checkpoint: a run that stops in between redoes both."""
@@ -254,11 +271,10 @@ class _Run(Generic[Model]):
         path = self.checkpoint
         if path is None or not path.is_file():
             return
-        try:
+        with _damage_named(path):
+            _check_sums(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-            found = {**content["task"], **content["settings"]}
-        except (OSError, RuntimeError, EOFError, LookupError, TypeError, UnpicklingError) as error:
-            raise WeightsError(f"{path}: is no checkpoint of a training ({error})") from error
+            found, done = {**content["task"], **content["settings"]}, int(content["step"])
         for name, value in {**self.task.config, **asdict(self.settings)}.items():
             # A longer run may take up a shorter one: only the fall at its end moves.
             if found.get(name) != value and name != "steps":
@@ -266,9 +282,17 @@ class _Run(Generic[Model]):
                     f"{name} is {value!r}; the checkpoint '{path}' was trained with "
                     f"{found.get(name)!r}"
                 )
-        for name, part in self._parts().items():
-            part.load_state_dict(content[name])
-        self.step = int(content["step"])
+        if done > self.settings.steps:
+            raise ValueError(
+                f"steps is {self.settings.steps}; the checkpoint '{path}' has done {done}"
+            )
+        with _damage_named(path):
+            for name, part in self._parts().items():
+                part.load_state_dict(content[name])
+        self.step = done
+        # The rate that was kept is of the settings' steps then.
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = rate * _rate(done, self.settings)
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -279,6 +303,13 @@ class _Run(Generic[Model]):
         }
 
 
+def _diverged(what: str) -> DivergenceError:
+    return DivergenceError(
+        f"{what}; the last checkpoint is as it was. A lower learning_rate or a longer warm_up may "
+        "help"
+    )
+
+
 def _rate(done: int, settings: Settings) -> float:
     """Return the share of the learning rate for the next step: it rises, stays, and falls to 0."""
     falling = settings.cool_down * settings.steps
@@ -287,8 +318,31 @@ def _rate(done: int, settings: Settings) -> float:
 
 
 def _averaged(memory: float, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """Return a mean of the weights: of all at first, so that the beginning is soon forgotten."""
+    """Return a running mean of the weights of all steps, ``count`` of them before this one.
+
+    Its memory grows with the run: the mean lies at nine tenths of the steps done, so that the
+    beginning is soon forgotten, until ``memory`` is reached.
+    """
     return torch.lerp(current, averaged, min(memory, (1 + int(count)) / (10 + int(count))))
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError unless each part of a zip file, as torch writes them, has its checksum.
+
+    ``torch.load`` does not look at them, and would go on from a weight with a wrong bit.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"{part} in it is not as it was written")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into an error that names it."""
+    try:
+        yield
+    except Exception as error:  # no list of kinds would be whole: any byte may be wrong
+        raise WeightsError(f"{path}: is no checkpoint of a training ({error})") from error
 
 
 def _check(settings: Settings, checkpoint: Path | None, every: int) -> None:
@@ -321,7 +375,7 @@ def processes() -> Iterator[int]:
     if "RANK" not in os.environ:
         yield 0
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield _rank()
     finally:
@@ -354,8 +408,6 @@ def _shared(model: nn.Module, place: torch.device) -> nn.Module:
 def _mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
     values = torch.stack([term.detach().double().cpu() for term in terms.values()])
     if _world() > 1:
-        on_gpu = distributed.get_backend() == "nccl"
-        values = values.cuda() if on_gpu else values
         distributed.all_reduce(values)
         values /= _world()
     return dict(zip(terms, values.tolist(), strict=True))
@@ -368,7 +420,8 @@ class _Journal:
     """TensorBoard's scalars and sheets, and the sheets as PNG; without a folder, nothing."""
 
     def __init__(self, folder: Path | None, every: int = 10) -> None:
-        self.folder, self.every, self.writer = folder, every, None
+        self.folder, self.every = folder, every
+        self.writer: Any = None
         if folder is not None:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -376,7 +429,7 @@ class _Journal:
                 raise ValueError(
                     "log needs TensorBoard, which is not installed: pip install 'nstlib[train]'"
                 ) from error
-            self.writer: Any = SummaryWriter(folder)  # type: ignore[no-redef]
+            self.writer = SummaryWriter(folder)
 
     def __enter__(self) -> _Journal:
         return self

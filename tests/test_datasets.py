@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nstlib.datasets import Crops, picture_paths
+from nstlib import ImageError
+from nstlib.datasets import Crops, generator_of, picture_paths
+from nstlib.images import load_image
 
 
 def gradient_picture(path: Path, width: int, height: int) -> Path:
@@ -195,3 +200,212 @@ def test_a_crop_that_fits_no_picture_is_refused(folder: Path, crop: Any) -> None
         ValueError, match=rf"crop is {crop}; it must lie in \[1, shorter_side\], 40"
     ):
         Crops(picture_paths(folder), crop=crop, shorter_side=40)
+
+
+# ------------------------------------------------------------------------- the batches of a training
+
+
+def flat(level: int, size: int = 20) -> torch.Tensor:
+    """Return a picture of one grey, which says in each of its crops which picture it is."""
+    return torch.full((1, 3, size, size), level / 255)
+
+
+def flat_crops(count: int) -> Crops:
+    return Crops([flat(level) for level in range(count)], crop=16)
+
+
+def levels(batch: torch.Tensor) -> list[int]:
+    """Return which of the flat pictures each crop of a batch is of."""
+    assert (batch == batch[:, :1, :1, :1]).all()
+    return [round(255 * value) for value in batch[:, 0, 0, 0].tolist()]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 12])
+def test_every_picture_is_seen_once_before_any_is_seen_again(count: int) -> None:
+    crops = flat_crops(5)
+    steps = range(1, 60 // count + 1)
+    seen = [level for step in steps for level in levels(crops.batch(step, count, seed=3))]
+    passes = [seen[first : first + 5] for first in range(0, 60, 5)]
+    assert all(sorted(one) == [0, 1, 2, 3, 4] for one in passes)
+    assert len(set(map(tuple, passes))) > 6, "each pass draws its order anew"
+
+
+def test_another_seed_draws_another_order_and_other_crops(folder: Path) -> None:
+    seen = [levels(flat_crops(30).batch(1, 30, seed)) for seed in (0, 1)]
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(30))
+    assert seen[0] != seen[1]
+    one_picture = Crops(picture_paths(folder)[:1], crop=16)
+    assert not torch.equal(one_picture.batch(1, 4, seed=0), one_picture.batch(1, 4, seed=1))
+    assert not torch.equal(one_picture.batch(1, 4, seed=0), one_picture.batch(2, 4, seed=0))
+
+
+def test_a_batch_depends_on_its_step_and_on_nothing_before_it(folder: Path) -> None:
+    crops = Crops(picture_paths(folder), crop=16)
+    torch.manual_seed(1)
+    in_order = [crops.batch(step, 3, seed=0) for step in range(1, 7)]
+    torch.manual_seed(2)
+    for step in (6, 1, 4, 4, 2, 5, 3):
+        assert torch.equal(crops.batch(step, 3, seed=0), in_order[step - 1])
+    assert torch.equal(Crops(picture_paths(folder), crop=16).batch(5, 3, seed=0), in_order[4])
+
+
+def test_a_batch_leaves_the_callers_random_numbers_alone(folder: Path) -> None:
+    crops = Crops(picture_paths(folder), crop=16)
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    crops.batch(1, 4, seed=0)
+    assert torch.equal(torch.rand(3), wanted)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 6])
+def test_the_shares_of_processes_put_together_are_the_batch(folder: Path, processes: int) -> None:
+    crops = Crops(picture_paths(folder), crop=16)
+    whole, together = crops.batch(4, 6, seed=0), torch.zeros(6, 3, 16, 16)
+    for rank in range(processes):
+        share = slice(rank, None, processes)
+        together[share] = crops.batch(4, 6, seed=0, share=share)
+    assert torch.equal(together, whole)
+    assert len({crop.numpy().tobytes() for crop in whole}) == 6
+
+
+def test_the_crops_of_a_batch_are_windows_mirrored_half_the_time(folder: Path) -> None:
+    batch = (Crops(picture_paths(folder), crop=16).batch(1, 200, seed=0) * 255).round()
+    steps = batch[:, 0].diff(dim=2)
+    mirrored = steps[:, 0, 0] < 0
+    assert torch.equal(steps, torch.where(mirrored, -1.0, 1.0)[:, None, None].expand_as(steps))
+    assert (batch[:, 1].diff(dim=1) == 1).all()
+    assert 0.35 < mirrored.float().mean() < 0.65
+    assert set(batch[:, 0].amin(dim=(1, 2)).int().tolist()) == set(range(40 - 16 + 1))
+
+
+def test_threads_that_ask_for_different_passes_get_their_own() -> None:
+    """The next batch is drawn ahead while a sheet of samples draws another."""
+    crops = flat_crops(5)
+    wanted = {turn: flat_crops(5)._order(0, turn) for turn in (1, 2)}
+    assert wanted[1] != wanted[2]
+
+    def ask(turn: int) -> bool:
+        return all(crops._order(0, turn) == wanted[turn] for _ in range(1000))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(ask, (1, 2, 1, 2)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+# ---------------------------------------------------------------------- pictures in memory and on disk
+
+
+def test_images_are_taken_as_files_are(folder: Path) -> None:
+    paths = picture_paths(folder)
+    from_images = Crops(map(load_image, paths), crop=16)
+    assert torch.equal(from_images.batch(2, 5, seed=0), Crops(paths, crop=16).batch(2, 5, seed=0))
+
+
+def test_a_large_image_is_made_smaller_and_a_small_one_left_out() -> None:
+    crops = Crops(
+        [torch.rand(1, 3, 90, 60, generator=generator_of(0)), flat(9, size=12), flat(7)],
+        crop=16,
+        shorter_side=40,
+    )
+    assert [tuple(picture.shape) for picture in crops.pictures] == [(3, 60, 40), (3, 20, 20)]
+    assert crops.skipped == ["an image: smaller than the crop of 16 px"]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(3, 20, 20), r"shape \(3, 20, 20\)"),
+        (torch.rand(2, 3, 20, 20), r"shape \(2, 3, 20, 20\)"),
+        (torch.full((1, 3, 20, 20), 1.5), "values from 1.5 to 1.5"),
+    ],
+)
+def test_what_is_no_image_is_refused(image: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=f"picture has {message}"):
+        Crops([image], crop=16)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 4])
+def test_what_does_not_fit_in_memory_is_read_when_it_is_drawn(folder: Path, room: int) -> None:
+    """The pictures are of 40 × 30 px in three colours, a byte each."""
+    paths = picture_paths(folder)
+    few = Crops(paths, crop=16, in_memory=room * 40 * 30 * 3)
+    assert [isinstance(picture, torch.Tensor) for picture in few.pictures] == [
+        index < room for index in range(4)
+    ]
+    all_in_memory = Crops(paths, crop=16)
+    for step in (1, 2, 3):
+        assert torch.equal(few.batch(step, 4, seed=0), all_in_memory.batch(step, 4, seed=0))
+
+
+@pytest.mark.parametrize("in_memory", [0, 1])
+def test_images_are_in_memory_anyway(folder: Path, in_memory: int) -> None:
+    """They cannot be read from a file: they stay, a quarter as large, whatever room there is."""
+    image = torch.rand(1, 3, 90, 60, generator=generator_of(0))
+    pictures = [flat(3), *picture_paths(folder), image, flat(5)]
+    crops = Crops(pictures, crop=16, shorter_side=40, in_memory=in_memory)
+    kept = [picture for picture in crops.pictures if isinstance(picture, torch.Tensor)]
+    assert [tuple(picture.shape) for picture in kept] == [(3, 20, 20), (3, 60, 40), (3, 20, 20)]
+    assert {picture.dtype for picture in kept} == {torch.uint8}
+    plenty = Crops(pictures, crop=16, shorter_side=40)
+    assert torch.equal(crops.batch(1, 14, seed=0), plenty.batch(1, 14, seed=0))
+
+
+def test_a_file_that_breaks_later_gives_way_to_the_next_one(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{level}.png" for level in (10, 20, 30)]
+    for path in paths:
+        Image.new("RGB", (20, 20), (int(path.stem),) * 3).save(path)
+    crops = Crops(paths, crop=16, in_memory=0)
+    assert sorted(levels(crops.batch(1, 3, seed=0))) == [10, 20, 30]
+    paths[0].write_bytes(paths[0].read_bytes()[:60])
+    for step in (1, 2, 3):
+        assert sorted(levels(crops.batch(step, 3, seed=0))) == [20, 20, 30]
+    paths[1].unlink()
+    assert sorted(levels(crops.batch(4, 3, seed=0))) == [30, 30, 30]
+    assert len(crops.skipped) == 2, "each is named once, however often it is drawn"
+    assert all(str(path) in line for path, line in zip(paths, crops.skipped, strict=False))
+    paths[2].unlink()
+    with pytest.raises(ImageError, match="none of the 3 pictures can be read any more"):
+        crops.batch(5, 3, seed=0)
+    with pytest.raises(ImageError, match="none of the 3 pictures"):
+        draw(crops, 1)
+
+
+def test_a_small_file_is_left_out_when_it_is_drawn(tmp_path: Path) -> None:
+    small = gradient_picture(tmp_path / "small.png", 40, 15)
+    large = gradient_picture(tmp_path / "large.png", 40, 30)
+    crops = Crops([small, large], crop=16, in_memory=0)
+    assert len(crops) == 2
+    assert not crops.skipped
+    blue = (crops.batch(1, 4, seed=0)[:, 2] * 255).round().unique()
+    assert blue.tolist() == [sum(b"large.png") % 200]
+    assert crops.skipped == [f"{small}: smaller than the crop of 16 px"]
+
+
+# ------------------------------------------------------------------------------------ random numbers
+
+
+def test_a_generator_of_numbers_is_another_for_each_tuple_and_its_order() -> None:
+    tuples = [*itertools.product(range(6), repeat=2), *itertools.product((0, 7), (0, 7), (1, 2))]
+    first = {numbers: torch.rand(2, generator=generator_of(*numbers)) for numbers in tuples}
+    assert len({tuple(values.tolist()) for values in first.values()}) == len(tuples)
+    for numbers, values in first.items():
+        assert torch.equal(torch.rand(2, generator=generator_of(*numbers)), values)
+
+
+def test_generators_of_neighbouring_steps_are_not_alike() -> None:
+    """As they would be, were the numbers added up: step 1 of seed 1 is not step 2 of seed 0."""
+    draws = torch.stack([torch.rand(500, generator=generator_of(0, step)) for step in range(20)])
+    correlations = torch.corrcoef(draws) - torch.eye(20)
+    assert correlations.abs().max() < 0.25  # of 190 pairs; a deviation is 1/√500 = 0.045
+    assert not torch.equal(
+        torch.rand(3, generator=generator_of(1, 1)), torch.rand(3, generator=generator_of(0, 2))
+    )
+
+
+def test_a_generator_takes_large_numbers() -> None:
+    assert generator_of(2**31 - 1, 10**12).initial_seed() < 2**63
