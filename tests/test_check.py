@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from nstlib import check, kernels
+from nstlib import check, kernels, transform_net
 
 Answer = Callable[..., Any]
 
@@ -95,6 +97,82 @@ def slopes(x: Tensor, value: Answer = tv_by_slices) -> Tensor:
     return torch.autograd.grad(value(moved), moved)[0]
 
 
+def normed(features: Tensor, condition: Tensor, gammas: Tensor, betas: Tensor) -> Tensor:
+    planes = [
+        torch.nn.functional.instance_norm(
+            picture[None], weight=shares @ gammas, bias=shares @ betas
+        )
+        for picture, shares in zip(features, condition, strict=True)
+    ]
+    return torch.cat(planes)
+
+
+def norm_by_the_package(
+    features: Tensor, condition: Tensor, gammas: Tensor, betas: Tensor
+) -> Tensor:
+    norm = transform_net.ConditionalNorm(features.shape[1], len(gammas))
+    norm.load_state_dict({"weight": gammas, "bias": betas})
+    return norm(features, condition).detach()
+
+
+def norm_over(axes: tuple[int, ...], bessel: int = 0, eps: float = 1e-5) -> Answer:
+    def norm(f: Tensor, condition: Tensor, gammas: Tensor, betas: Tensor) -> Tensor:
+        centred = f - f.mean(axes, keepdim=True)
+        count = torch.tensor([f.shape[axis] for axis in axes]).prod() - bessel
+        variance = centred.square().sum(axes, keepdim=True) / count
+        gamma, beta = torch.einsum("nr,trc->tnc", condition, torch.stack([gammas, betas]))
+        scaled = centred * gamma[:, :, None, None]
+        return scaled / torch.sqrt(variance + eps) + beta[:, :, None, None]
+
+    return norm
+
+
+def divided_by_variance(f: Tensor, condition: Tensor, gammas: Tensor, betas: Tensor) -> Tensor:
+    mean, variance = f.mean((2, 3), keepdim=True), f.var((2, 3), keepdim=True, unbiased=False)
+    gamma, beta = ((condition @ table).unsqueeze(2).unsqueeze(3) for table in (gammas, betas))
+    return gamma * (f - mean) / (variance + 1e-5) + beta
+
+
+def dial_shares(
+    w: float, dial: Sequence[float], log: Answer = math.log10, turned: bool = False
+) -> list[float]:
+    shares = [0.0] * len(dial)
+    for i, (low, high) in enumerate(itertools.pairwise(dial)):
+        if low <= w <= high:
+            t = log(w) - log(low)
+            t = t / (log(high) - log(low))
+            shares[i], shares[i + 1] = (t, 1 - t) if turned else (1 - t, t)
+    return shares
+
+
+def nearest_place(w: float, dial: Sequence[float]) -> list[float]:
+    best = min(dial, key=lambda place: abs(math.log(w / place)))
+    return [1.0 if place == best else 0.0 for place in dial]
+
+
+def stamps(size: int, kernel: int, stride: int) -> list[int]:
+    ones = torch.ones(1, 1, size), torch.ones(1, 1, kernel)
+    return [int(v) for v in torch.nn.functional.conv_transpose1d(*ones, stride=stride)[0, 0]]
+
+
+def folded_by_the_package(a: float, b: float, c: float) -> list[list[float]]:
+    """Read the folded weights off a convolution of one row: what single bright pixels become."""
+    conv = transform_net.UpsampledConv(1, 1)
+    conv.weight.data = torch.zeros(1, 1, 3, 3)
+    conv.weight.data[0, 0, 1] = torch.tensor([a, b, c])
+    rows = conv(torch.eye(4)[:, None, None])[:, 0, 0].detach()  # (pixel, place)
+    return [rows[0:2, 2].tolist(), rows[1:3, 3].tolist()]
+
+
+def pays_from(training: float, optimising: float, passing: float) -> float:
+    if passing >= optimising:
+        return math.inf
+    pictures = 0
+    while training + pictures * passing > pictures * optimising:
+        pictures += 1
+    return pictures
+
+
 RIGHT: dict[str, list[Answer]] = {
     "gram": [kernels.gram, gram_by_einsum, gram_in_a_loop],
     "total_variation": [kernels.total_variation, tv_by_slices, lambda x: float(tv_by_slices(x))],
@@ -106,6 +184,14 @@ RIGHT: dict[str, list[Answer]] = {
     "half_gram": [half_gram, kernels.gram],
     "masked_max": [lambda values, mask: values.masked_fill(~mask, -1e30).max(1).values],
     "tv_gradient": [slopes],
+    "conditional_norm": [normed, norm_by_the_package, norm_over((2, 3))],
+    "dial_position": [
+        dial_shares,
+        lambda w, dial: transform_net.dial_position(torch.tensor([w]), dial)[0].tolist(),
+    ],
+    "overlaps": [stamps],
+    "folded_kernel": [lambda a, b, c: ((a, b + c), (a + b, c)), folded_by_the_package],
+    "break_even": [pays_from, lambda *seconds: float(pays_from(*seconds))],
 }
 
 # What is wrong, and words of the hint that it must get.
@@ -209,6 +295,61 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
             ),
         ),
     ],
+    "conditional_norm": [
+        ("batch statistics", norm_over((0, 2, 3))),
+        ("run over the channels too", norm_over((1, 2, 3))),
+        ("one γ and β for all", lambda f, c, g, b: normed(f, c[:1].repeat(len(f), 1), g, b)),
+        ("swapped", lambda f, c, g, b: normed(f, c, b, g)),
+        ("β is missing", lambda f, c, g, b: normed(f, c, g, torch.zeros_like(b))),
+        ("γ is missing", lambda f, c, g, b: normed(f, c, torch.ones_like(g), b)),
+        ("σ is its root", lambda f, c, g, b: divided_by_variance(f, c, g, b)),
+        ("Bessel", norm_over((2, 3), bessel=1)),
+        ("becomes NaN", norm_over((2, 3), eps=0.0)),
+        ("it must be (2, 3, 4, 5)", lambda f, c, g, b: normed(f, c, g, b)[0]),
+    ],
+    "dial_position": [
+        ("straight over w itself", lambda w, dial: dial_shares(w, dial, log=float)),
+        ("turned round", lambda w, dial: dial_shares(w, dial, turned=True)),
+        ("only the nearest place", nearest_place),
+        (
+            "only the ends",
+            lambda w, dial: [
+                1 - math.log(w / dial[0], dial[-1] / dial[0]),
+                *[0.0 for _ in dial[2:]],
+                math.log(w / dial[0], dial[-1] / dial[0]),
+            ],
+        ),
+        ("it must return 2 values", lambda w, dial: [1.0]),
+    ],
+    "overlaps": [
+        ("stride is missing", lambda size, kernel, stride: stamps(size, kernel, 1)),
+        ("swapped", lambda size, kernel, stride: stamps(size, stride, kernel)),
+        ("one stamp is missing", lambda size, kernel, stride: stamps(size - 1, kernel, stride)),
+        ("one place too many", lambda *given: [*stamps(*given), 0]),
+        (
+            "the last stamp is whole",
+            lambda n, kernel, stride: stamps(n, kernel, stride)[: n * stride],
+        ),
+        (
+            "the mean",
+            lambda n, kernel, stride: [kernel / stride for _ in stamps(n, kernel, stride)],
+        ),
+    ],
+    "folded_kernel": [
+        ("even and odd are swapped", lambda a, b, c: ((a + b, c), (a, b + c))),
+        ("each pair is turned round", lambda a, b, c: ((b + c, a), (c, a + b))),
+        ("one sum for both", lambda a, b, c: ((a, b + c), (a, b + c))),
+        ("means of weights", lambda a, b, c: ((a, b / 2 + c / 2), (a / 2 + b / 2, c))),
+        ("a weight is lost", lambda a, b, c: ((a, b), (b, c))),
+        ("must return 2 values", lambda a, b, c: (a, b, c)),
+    ],
+    "break_even": [
+        ("own pass is free here", lambda t, o, p: pays_from(t, o, 0)),
+        ("added, not subtracted", lambda t, o, p: math.ceil(t / (o + p))),
+        ("rounded down", lambda t, o, p: math.inf if p >= o else int(t / (o - p))),
+        ("not a whole number", lambda t, o, p: math.inf if p >= o else t / (o - p)),
+        ("never pays", lambda t, o, p: math.ceil(t / (o - p))),
+    ],
 }
 
 
@@ -265,12 +406,8 @@ def test_an_answer_cannot_spoil_its_own_check() -> None:
 
 
 def test_every_check_is_held() -> None:
-    public = {
-        name
-        for name, value in vars(check).items()
-        if inspect.isfunction(value) and value.__module__ == check.__name__ and name[0] != "_"
-    }
-    assert public == set(RIGHT) == set(WRONG)
+    public = {name for name, value in vars(check).items() if inspect.isfunction(value)}
+    assert public == set(RIGHT) == set(WRONG) == set(check.__all__) - {"Result"}
     assert all(len(wrong) >= 3 for wrong in WRONG.values())
 
 

@@ -202,7 +202,9 @@ def test_a_file_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_evaluate_needs_its_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.measure, "load_encoder", lambda name: nstlib.encoders.random_encoder("slim"))
+    monkeypatch.setattr(
+        cli.measure, "load_encoder", lambda name: nstlib.encoders.random_encoder("slim")
+    )
     assert run("evaluate", "encoder", "--pictures", tmp_path) == 2
     assert "content/" in capsys.readouterr().err
 

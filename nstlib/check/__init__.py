@@ -1,0 +1,46 @@
+"""Checks for the exercises of the notebooks: one function for each, named as what it checks.
+
+A check runs the student's function on small seeded inputs and compares with nstlib's own. It also
+knows the usual mistakes, each written out as a function: an answer that agrees with one of them
+gets the hint that names it. No check raises, so that a notebook with open exercises runs through.
+
+>>> from nstlib import check, kernels
+>>> check.gram(kernels.gram)
+✓ gram: right
+>>> check.gram(lambda features: kernels.gram(features, "sum"))
+✗ gram: not divided: a sum over positions grows with the picture; divide by H·W
+>>> check.gram(lambda features: ...)
+… gram: not done yet
+"""
+
+from __future__ import annotations
+
+from nstlib.check.common import Result
+from nstlib.check.fast_nets import (
+    break_even,
+    conditional_norm,
+    dial_position,
+    folded_kernel,
+    overlaps,
+)
+from nstlib.check.gatys import gram, keep_colour, masked_gram, receptive_field, total_variation
+from nstlib.check.kernels import half_gram, masked_max, offsets, tile, tv_gradient
+
+__all__ = [
+    "Result",
+    "break_even",
+    "conditional_norm",
+    "dial_position",
+    "folded_kernel",
+    "gram",
+    "half_gram",
+    "keep_colour",
+    "masked_gram",
+    "masked_max",
+    "offsets",
+    "overlaps",
+    "receptive_field",
+    "tile",
+    "total_variation",
+    "tv_gradient",
+]
