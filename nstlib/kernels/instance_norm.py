@@ -22,6 +22,7 @@ from nstlib.kernels.arguments import (
 )
 from nstlib.kernels.backend import Kernel, like_its_maps, operator, tl
 from nstlib.kernels.moments import launch_moments, moments, plane_moments
+from nstlib.kernels.moments import reference as moments_reference
 from nstlib.kernels.tiles import offset_of, strides_of
 
 # ------------------------------------------------------------------------------------ reference
@@ -37,15 +38,18 @@ def reference(
 ) -> Tensor:
     """Compute :func:`instance_norm` with PyTorch; weight and bias are (N, C).
 
-    A batch norm of one picture is an instance norm, and PyTorch's is one operator: on processors it
-    is three times faster than moments, difference and product one after the other.
+    A batch norm of one picture with statistics that are known is one pass, and an operator of
+    PyTorch's: on processors three times faster than a difference and a product of float32 maps.
     """
-    pictures = zip(features.split(1), weight, bias, strict=True)
+    mean, std = moments_reference(features, eps)
+    pictures = zip(features.split(1), weight, bias, mean, std.square(), strict=True)
     normalized = [
-        torch.native_batch_norm(picture, gain, shift, None, None, True, 0.0, eps)[0]
-        for picture, gain, shift in pictures
+        torch.native_batch_norm(picture, gain, shift, level, variance, False, 0.0, 0.0)[0]
+        for picture, gain, shift, level, variance in pictures
     ]
     out = normalized[0] if len(normalized) == 1 else torch.cat(normalized)
+    if out.stride() != (like := torch.empty_like(features)).stride():
+        out = like.copy_(out)  # the layout of the maps, whatever it is
     if relu:
         out = out.relu_()
     if residual is not None:
@@ -175,7 +179,8 @@ def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
     of_residual = None if ctx.residual_dtype is None else of_out.to(ctx.residual_dtype)
     if ctx.relu:
         if out is None:
-            out = reference(features, weight, bias, None, False, ctx.eps)
+            with torch.no_grad():  # only its sign is wanted
+                out = reference(features, weight, bias, None, False, ctx.eps)
         of_out = torch.ops.aten.threshold_backward(of_out, out, 0)
     # Constants to autograd: the operator's own derivative knows that they come from the features.
     mean, std = (part.detach() for part in moments(features, ctx.eps))

@@ -97,3 +97,10 @@ def test_it_is_pytorchs_layer() -> None:
 def test_wrong_arguments_are_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kernels.instance_norm(torch.zeros(2, 3, 4, 4), **change)
+
+
+def test_any_order_of_axes_in_memory_is_kept() -> None:
+    maps = draw(2, 4, 6, 5).to(DEVICE).permute(0, 1, 3, 2)
+    out = kernels.instance_norm(maps)
+    assert out.stride() == torch.empty_like(maps).stride()
+    assert torch.allclose(out, kernels.instance_norm(maps.contiguous()), atol=1e-6)

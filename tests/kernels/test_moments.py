@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from proof import DEVICE, Subject, draw, maps_of
@@ -36,6 +38,30 @@ def test_a_small_spread_around_a_large_mean_does_not_cancel() -> None:
     assert (mean.double() / flat.mean(2) - 1).abs().max() < 1e-7
     naive = features.square().mean((2, 3)) - features.mean((2, 3)).square()
     assert (naive - 1).abs().max() > 0.5, "the formula that is avoided fails here"
+
+
+IN_THE_INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@pytest.mark.skipif(IN_THE_INTERPRETER, reason="Triton's interpreter takes minutes for so many")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_large_photo_s_maps_are_not_summed_one_by_one(layout: torch.memory_format) -> None:
+    """In float32, a sum that has come to 2²⁴ takes no further 1: four million stop at half."""
+    maps = (1 + draw(1, 4, 2048, 2048)).to(DEVICE, memory_format=layout)
+    mean, std = kernels.moments(maps)
+    exact = maps.double()
+    assert torch.allclose(mean.double(), exact.mean(dim=(2, 3)), rtol=0, atol=2e-6)
+    assert torch.allclose(std.double(), exact.std(dim=(2, 3), correction=0), rtol=0, atol=2e-6)
+
+
+@pytest.mark.skipif(IN_THE_INTERPRETER, reason="what is banded is the sum on a processor")
+@pytest.mark.parametrize("size", [(3, 40_000), (40_000, 3), (16_385, 1)])
+def test_bands_of_any_shape_are_merged(size: tuple[int, int]) -> None:
+    maps = draw(2, 3, *size).to(DEVICE) * 3 + 5
+    mean, std = kernels.moments(maps)
+    exact = maps.double()
+    assert torch.allclose(mean.double(), exact.mean(dim=(2, 3)), rtol=0, atol=1e-5)
+    assert torch.allclose(std.double(), exact.std(dim=(2, 3), correction=0), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
