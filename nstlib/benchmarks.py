@@ -366,6 +366,8 @@ def _advance(steps: Iterator[object]) -> Callable[[], object]:
 def _wait_for_device() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
 
 
 def _processor() -> str:

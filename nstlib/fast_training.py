@@ -5,11 +5,13 @@ weights of a net move down the same slope, averaged over photos, so that afterwa
 net lands near where the pixels would have gone:
 
 .. math:: \min_\theta\; \mathbb E_{c, k, w}\;
-          \frac{L_c(f_\theta(c, k, w), c) + w\,L_k(f_\theta(c, k, w)) + \dots}{1 + w}
+          \frac{w_c L_c(f_\theta(c, k, w), c) + w\,L_k(f_\theta(c, k, w)) + w_{tv} TV}{w_c + w}
+          + w_g\,G(f_\theta(c, k, w))
 
 Each picture of a batch has a style k and a style weight w of its own, drawn by the seed. Divided by
-1 + w, the losses of all places of the dial are about equally large, and none drowns the others;
-what minimises them is the same.
+w_c + w, the losses of all places of the dial are about equally large, and none drowns the others;
+what minimises them is the same. G, the :func:`nstlib.losses.grid_variance`, is what no optimised
+picture needs and a net does: it keeps strokes off the grid of the net's own strides.
 
 Reference:
     Johnson, Alahi & Fei-Fei, Perceptual Losses for Real-Time Style Transfer, 2016; Babaeizadeh &
@@ -19,6 +21,7 @@ Reference:
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,12 +29,14 @@ from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from nstlib import kernels, losses
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps
+from nstlib.images import check_image, to_uint8
 from nstlib.training import Batch, Task
 from nstlib.transform_net import ConditionalNorm, TransformNet, dial_position
 from nstlib.weights import save_weights
@@ -116,6 +121,8 @@ class FastNetTask(Task[TransformNet]):
             raise ValueError(
                 f"styles has {len(styles)} pictures; the net has {len(model.shape.styles) or 1}"
             )
+        for i, style in enumerate(styles):
+            check_image(f"styles[{i}]", style)
         self.styles = list(styles)
         self.grams: dict[str, Tensor] = {}  # (K, C, C) of each tap
 
@@ -125,7 +132,7 @@ class FastNetTask(Task[TransformNet]):
         self.eyes = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
         scale = losses.gram_scale(self.recipe.normalize)
         with torch.no_grad():
-            seen = [self.eyes(s.to(device), list(self.style_taps)) for s in self.styles]
+            seen = [self._see(style.to(device), list(self.style_taps)) for style in self.styles]
         self.grams = {
             tap: torch.cat([kernels.gram(maps[tap], scale) for maps in seen])
             for tap in self.style_taps
@@ -165,15 +172,15 @@ class FastNetTask(Task[TransformNet]):
         return torch.lerp(low, high, place).exp()
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return content, style and TV loss, and their sum weighted for each picture's dial."""
+        """Return content, style, TV and grid loss, and their sum weighted by each picture's dial."""
         recipe, photo, weight = self.recipe, batch["content"], batch["weight"]
         place = dial_position(weight.cpu(), self.model.shape.dial or (1.0,)).to(weight.device)
         condition = torch.einsum("nk,nj->nkj", batch["mixture"], place).flatten(1)
         painted = model(photo, condition)
         content_taps, style_taps = list(self.content_taps), list(self.style_taps)
         with torch.no_grad():
-            wanted = self.eyes(photo, content_taps)
-        maps = self.eyes(painted, list(dict.fromkeys(content_taps + style_taps)))
+            wanted = self._see(photo, content_taps)
+        maps = self._see(painted, list(dict.fromkeys(content_taps + style_taps)))
         content = torch.stack(
             [
                 share
@@ -199,10 +206,25 @@ class FastNetTask(Task[TransformNet]):
             "grid": grid.mean(),
         }
 
+    def _see(self, image: Tensor, taps: list[str]) -> dict[str, Tensor]:
+        """Return the maps of pictures as parts of larger ones, which go on as in a mirror.
+
+        An encoder pads with zeros: at a border it would see a dark frame, and the net learn one.
+        """
+        strides = self.eyes.strides
+        border = max(8, *(strides[tap] for tap in taps))
+        maps = self.eyes(F.pad(image, (border,) * 4, mode="reflect"), taps)
+        return {
+            tap: features[(..., *(slice(border // strides[tap], -border // strides[tap]),) * 2)]
+            for tap, features in maps.items()
+        }
+
     def _style_distance(self, tap: str, maps: Tensor, mixture: Tensor) -> Tensor:
         normalize = self.recipe.normalize
         found = kernels.gram(maps, losses.gram_scale(normalize))
-        wanted = torch.einsum("nk,kcd->ncd", mixture, self.grams[tap])
+        # Sums of products, not a matrix product, which autocast would round to bfloat16.
+        grams = zip(mixture.T, self.grams[tap], strict=True)
+        wanted = torch.stack([share[:, None, None] * gram for share, gram in grams]).sum(dim=0)
         return losses.gram_distance(found, wanted, normalize)
 
     @torch.no_grad()
@@ -225,11 +247,15 @@ class FastNetTask(Task[TransformNet]):
         """Shape, recipe and encoder, in plain values."""
         shape = {name: _plain(value) for name, value in asdict(self.model.shape).items()}
         recipe = {name: _plain(value) for name, value in asdict(self.recipe).items()}
+        pictures = [hashlib.sha256(to_uint8(style).tobytes()).hexdigest() for style in self.styles]
         return {
             **shape,
             **recipe,
             "encoder": f"{self.encoder.name} ({self.encoder.weights})",
+            "style pictures": pictures,
+            "photos": len(self.crops),
             "crop": self.crops.crop,
+            "shorter_side": self.crops.shorter_side,
         }
 
 

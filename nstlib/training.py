@@ -17,7 +17,7 @@ import time
 import zipfile
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -141,7 +141,8 @@ def train(
 
     Where ``checkpoint`` exists, training goes on from it, bit for bit on a CPU. In a process that
     ``torchrun`` started (see :func:`processes`) each process computes its share of every batch, and
-    the first writes the files. Afterwards the task's model holds the averaged weights.
+    the first writes the files; a batch norm sees that share alone. Afterwards the task's model holds
+    the averaged weights.
 
     Args:
         task: what to train.
@@ -162,7 +163,7 @@ def train(
     _check(settings, checkpoint, every)
     run = _Run(task, settings, checkpoint, every, _place(device))
     run.resume()
-    journal = _Journal(log if _rank() == 0 else None)
+    journal = _Journal(log if _rank() == 0 else None, first=run.step + 1)
     with reused_memory(), journal, closing(_batches(task, settings, run.step + 1)) as batches:
         try:
             for batch in batches:
@@ -204,7 +205,8 @@ class _Run(Generic[Model]):
         self.every, self.place, self.step = every, place, 0
         self.dtype = config.pick_dtype(settings.precision, place)
         task.to(place, self.dtype)
-        self.averaged = AveragedModel(task.model, avg_fn=partial(_averaged, settings.average))
+        average = partial(_average, settings.average)
+        self.averaged = AveragedModel(task.model, multi_avg_fn=average)
         self.averaged.eval()
         groups = task.parameter_groups(settings.learning_rate)
         self.optimizer = torch.optim.Adam(groups, settings.learning_rate)
@@ -317,13 +319,18 @@ def _rate(done: int, settings: Settings) -> float:
     return min(1.0, rising, (settings.steps - done) / falling if falling else 1.0)
 
 
-def _averaged(memory: float, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """Return a running mean of the weights of all steps, ``count`` of them before this one.
+def _average(
+    memory: float, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int
+) -> None:
+    """Update a running mean of the weights of all steps, ``count`` of them before this one.
 
     Its memory grows with the run: the mean lies at nine tenths of the steps done, so that the
     beginning is soon forgotten, until ``memory`` is reached.
     """
-    return torch.lerp(current, averaged, min(memory, (1 + int(count)) / (10 + int(count))))
+    done = int(count)
+    kept = min(memory, (1 + done) / (10 + done))
+    for mean, value in zip(averaged, current, strict=True):
+        mean.lerp_(value, 1 - kept)
 
 
 def _check_sums(path: Path) -> None:
@@ -406,7 +413,8 @@ def _shared(model: nn.Module, place: torch.device) -> nn.Module:
 
 
 def _mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    values = torch.stack([term.detach().double().cpu() for term in terms.values()])
+    # One wait for the device; float64 only afterwards, for MPS has none.
+    values = torch.stack([term.detach().float() for term in terms.values()]).cpu().double()
     if _world() > 1:
         distributed.all_reduce(values)
         values /= _world()
@@ -419,7 +427,7 @@ def _mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
 class _Journal:
     """TensorBoard's scalars and sheets, and the sheets as PNG; without a folder, nothing."""
 
-    def __init__(self, folder: Path | None, every: int = 10) -> None:
+    def __init__(self, folder: Path | None, first: int, every: int = 10) -> None:
         self.folder, self.every = folder, every
         self.writer: Any = None
         if folder is not None:
@@ -429,7 +437,8 @@ class _Journal:
                 raise ValueError(
                     "log needs TensorBoard, which is not installed: pip install 'nstlib[train]'"
                 ) from error
-            self.writer = SummaryWriter(folder)
+            # What a killed run wrote of steps that are done again is taken back.
+            self.writer = SummaryWriter(folder, purge_step=first)
 
     def __enter__(self) -> _Journal:
         return self

@@ -40,6 +40,7 @@ from nstlib import config, kernels
 from nstlib.config import Precision
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
+from nstlib.kernels.arguments import float32_at_least
 from nstlib.losses import mixing_weights
 from nstlib.memory import check_memory
 from nstlib.weights import read_weights
@@ -74,6 +75,10 @@ class Shape:
     dial: tuple[float, ...] = ()  # style weights at which the rows stand; without, none to turn
 
     def __post_init__(self) -> None:
+        if isinstance(self.styles, str):
+            raise TypeError(f"styles is the string {self.styles!r}; it takes a tuple of names")
+        if not 0 < self.width < 100:
+            raise ValueError(f"width is {self.width}; it must lie between 0 and 100")
         for name, kind in {"norm": Norm, "upsample": Upsample, "output": Output}.items():
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(map(repr, get_args(kind)))
@@ -87,7 +92,9 @@ class Shape:
             raise ValueError(f"kernels is {self.kernels}; it takes two odd sizes in pixels")
         if len(set(self.styles)) < len(self.styles):
             raise ValueError(f"styles is {self.styles}; each name may stand there once")
-        if any(w <= 0 for w in self.dial) or sorted(set(self.dial)) != list(self.dial):
+        if any(not 0 < w < math.inf for w in self.dial) or sorted(set(self.dial)) != list(
+            self.dial
+        ):
             raise ValueError(f"dial is {self.dial}; it takes style weights above 0, rising")
         if self.norm == "batch" and (self.styles or self.dial):
             raise ValueError("norm is 'batch'; styles and a dial need norm 'instance'")
@@ -316,11 +323,17 @@ class TransformNet(nn.Module):
         height, width = content.shape[2:]
         needed = len(content) * memory_needed(self, (height, width))
         check_memory("content", (height, width), needed, place)
-        painted: Tensor = self(content.to(place), condition.to(place))
+        was_training = self.training
+        try:
+            painted: Tensor = self.eval()(content.to(place), condition.to(place))
+        finally:
+            self.train(was_training)
         return painted.to(content.device)
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return pictures of exactly the size of ``image`` (N, 3, H, W), float32 in [0, 1].
+        """Return pictures of exactly the size of ``image`` (N, 3, H, W), in [0, 1], in float32.
+
+        (In float64 where the net itself is: ``net.double()``.)
 
         Args:
             image: in [0, 1].
@@ -330,7 +343,7 @@ class TransformNet(nn.Module):
         if condition is None:
             condition = self.condition()
         condition = condition.to(image.device).expand(len(image), -1)
-        features = _to_whole_steps(image, self.shape.stride)
+        features = _to_whole_steps(image, self.shape)
         features = features.to(self.dtype, memory_format=torch.channels_last)
         norms = iter(self.norms)
         for conv in (self.stem, *self.down):
@@ -339,7 +352,7 @@ class TransformNet(nn.Module):
             features = block(features, condition)
         for conv in self.up:
             features = next(norms)(conv(features), condition, relu=True)
-        painted: Tensor = self.head(features)[:, :, :height, :width].float()
+        painted = float32_at_least(self.head(features)[:, :, :height, :width])
         if self.shape.output == "clamp":
             return painted.clamp(0, 1)
         return torch.sigmoid(painted if self.shape.output == "sigmoid" else 2 * painted)
@@ -473,7 +486,8 @@ def load_net(
             net = TransformNet(**{k: _tupled(v) for k, v in facts["shape"].items()})
         net.load_state_dict({name: value.float() for name, value in state.items()})
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: is no fast style net: {error}") from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"{path}: is no fast style net: {what}") from error
     place = config.pick_device(device)
     net = net.to(place).in_dtype(config.pick_dtype(precision, place))
     return net.requires_grad_(False).eval()
@@ -507,12 +521,14 @@ def _from_pytorch_example(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 # --------------------------------------------------------------------------------------- helpers
 
 
-def _to_whole_steps(image: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column until the strides divide the size, and a map has a mirror."""
+def _to_whole_steps(image: Tensor, shape: Shape) -> Tensor:
+    """Repeat the last row and column until the strides divide the size, and each map has a mirror."""
     height, width = image.shape[2:]
-    smallest = 8 if stride < 8 else 2 * stride  # the stem mirrors 4 px, the innermost map 1
+    stride = shape.stride
+    # A mirror of n px needs n + 1: of the first and last convolution here, of 1 px in the middle.
+    smallest = max(2 * stride, max(shape.kernels) // 2 + 1)
     more_height, more_width = (
-        max(smallest, -(-side // stride) * stride) - side for side in (height, width)
+        -(-max(smallest, side) // stride) * stride - side for side in (height, width)
     )
     if not (more_height or more_width):
         return image

@@ -52,6 +52,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
     except Exception as error:  # pickle.UnpicklingError and its kin: refused by weights_only
         raise WeightsError(f"{path}: is no plain file of tensors ({error})") from error
+    if isinstance(loaded, dict) and {"averaged", "step"} <= loaded.keys():
+        raise WeightsError(
+            f"{path}: is a checkpoint of a training; its model is '{path.with_suffix('.safetensors')}'"
+        )
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{path}: holds no table of tensors by name")
     return {name: value.detach() for name, value in loaded.items()}, {}  # a Parameter's value

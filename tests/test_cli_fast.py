@@ -87,10 +87,48 @@ def test_two_photos_never_share_a_file(photos: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_photo_is_not_painted_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = images.save_image(images.sample("coffee", size=32), tmp_path / "a.png")
+    kept = photo.read_bytes()
+    assert run("fast", photo, "-o", photo) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert photo.read_bytes() == kept
+
+
+@pytest.mark.parametrize("out", [".", "deep", "new", ".."])
+def test_no_photo_of_a_folder_is_painted_over_nor_becomes_one(
+    photos: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the pictures would lie beside photos, or in a folder above them."""
+    images.save_image(images.sample("coffee", size=32), photos / "deep" / "a.png")
+    (photos / "deep" / "deep").mkdir()
+    images.save_image(images.sample("coffee", size=32), photos / "deep" / "deep" / "a.png")
+    kept = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    folder = photos / "deep" if out == ".." else photos
+    assert run("fast", folder, "-o", photos / out if out != ".." else photos) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == kept
+
+
+def test_one_photo_too_large_for_its_device_does_not_end_the_folder(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint = transform_net.TransformNet.stylize
+
+    def full(net: transform_net.TransformNet, content: torch.Tensor, *rest: object) -> object:
+        if min(content.shape[2:]) == 40:
+            raise torch.OutOfMemoryError("out of memory")
+        return paint(net, content, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(transform_net.TransformNet, "stylize", full)
+    assert run("fast", photos, "-o", tmp_path / "out") == 1
+    assert len(list((tmp_path / "out").rglob("*.*"))) == 2
+
+
 def test_the_photos_are_not_overwritten(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = (photos / "a.png").read_bytes()
     assert run("fast", photos, "-o", photos) == 2
-    assert "would be overwritten" in capsys.readouterr().err
+    assert "lies within the folder of the photos" in capsys.readouterr().err
     assert (photos / "a.png").read_bytes() == kept
 
 
@@ -158,6 +196,58 @@ def test_a_net_of_two_styles_with_a_dial_has_their_names(photos: Path, tmp_path:
     assert train(photos, checkpoint, *flags) == 0
     shape = transform_net.load_net(checkpoint.with_suffix(".safetensors")).shape
     assert (shape.styles, shape.dial) == (("vortex", "mosaic"), (1, 100))
+
+
+def test_a_net_of_one_style_is_asked_for_by_its_name(photos: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "net.pt"
+    assert train(photos, checkpoint, "--steps", "1") == 0
+    net, out = checkpoint.with_suffix(".safetensors"), tmp_path / "o.png"
+    assert run("fast", "coffee", "--size", "32", "--net", net, "--style", "vortex", "-o", out) == 0
+
+
+def test_another_style_does_not_take_up_the_run(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor another picture of the same name."""
+    checkpoint, mine = tmp_path / "net.pt", tmp_path / "vortex.png"
+    assert train(photos, checkpoint, "--steps", "1") == 0
+    images.save_image(images.style("mosaic", size=64), mine)
+    for style in ("impasto", str(mine)):
+        assert train(photos, checkpoint, "--steps", "2", "--style", style) == 2
+        assert "was trained with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--style", "gone"], "gone: no such file"),
+        (["--dial", "1,10", "--style-weight", "5"], "--dial says its style weights"),
+        (["--kernels", "4,4"], "kernels is (4, 4)"),
+        (["--checkpoint", "net.bin"], "it must be a .pt file"),
+    ],
+)
+def test_what_is_wrong_with_a_training_is_said_before_the_photos_are_read(
+    flags: list[str],
+    sentence: str,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "--checkpoint" not in flags:
+        monkeypatch.setattr(cli.training, "Crops", None)
+    assert train(photos, tmp_path / "net.pt", "--steps", "1", *flags) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_checkpoint_given_as_a_net_names_the_net_beside_it(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "net.pt"
+    train(photos, checkpoint, "--steps", "1")
+    assert run("fast", "coffee", "--net", checkpoint, "-o", tmp_path / "o.png") == 2
+    assert "net.safetensors" in capsys.readouterr().err
 
 
 def test_another_recipe_does_not_take_up_the_run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,20 @@ def batch_of(photo: Tensor, mixture: list[float], weight: float) -> Batch:
 # --------------------------------------------------------------------------- the loss by its formula
 
 
+def seen(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+    """The maps of a picture with 8 px of its mirror image around it, without those 8 px."""
+    height, width = image.shape[2:]
+    rows = [height - 1 - abs(height - 1 - abs(y)) for y in range(-8, height + 8)]
+    columns = [width - 1 - abs(width - 1 - abs(x)) for x in range(-8, width + 8)]
+    maps = encoder(image[:, :, rows][:, :, :, columns], taps)
+    inside = {}
+    for tap, features in maps.items():
+        step = encoder.strides[tap]
+        first, high, wide = 8 // step, height // step, width // step
+        inside[tap] = features[:, :, first : first + high, first : first + wide]
+    return inside
+
+
 def by_hand(
     task: FastNetTask, photo: Tensor, mixture: list[float], weight: float
 ) -> dict[str, float]:
@@ -106,14 +120,15 @@ def by_hand(
     style = dict(zip(net.shape.styles, mixture, strict=True)) if net.shape.styles else None
     condition = net.condition(style, style_weight=weight if net.shape.dial else None)
     painted = net(photo, condition)
-    found, wanted = encoder(painted, taps), encoder(photo, taps)
-    seen = [encoder(style, taps) for style in task.styles]
+    found, wanted = seen(encoder, painted, taps), seen(encoder, photo, taps)
+    style_maps = [seen(encoder, style, taps) for style in task.styles]
     content = sum(
         share * ContentLoss(wanted[tap], recipe.normalize)(found[tap]).item()
         for tap, share in content_taps.items()
     )
     gram_losses = {
-        tap: GramLoss([maps[tap] for maps in seen], recipe.normalize, mixture) for tap in style_taps
+        tap: GramLoss([maps[tap] for maps in style_maps], recipe.normalize, mixture)
+        for tap in style_taps
     }
     pull = sum(share * gram_losses[tap](found[tap]).item() for tap, share in style_taps.items())
     tv = TotalVariationLoss()(painted.double()).item()
@@ -185,7 +200,7 @@ def test_the_perceptual_recipe_is_the_one_that_courses_teach() -> None:
     photo, encoder, taps = picture(1, (32, 32)), tiny_encoder(), ("relu1_2", "relu2_2", "relu3_3")
     with torch.no_grad():
         painted = task.model(photo)
-        found, wanted, style = (encoder(x, taps) for x in (painted, photo, task.styles[0]))
+        found, wanted, style = (seen(encoder, x, taps) for x in (painted, photo, task.styles[0]))
 
     def gram(maps: Tensor) -> Tensor:
         flat = maps[0].flatten(1).double()
@@ -539,3 +554,30 @@ def test_a_checkpoint_of_another_net_or_recipe_is_refused(
     learn(tiny_task(), tmp_path / "net.pt", steps=3)
     with pytest.raises(ValueError, match=message):
         learn(other(), tmp_path / "net.pt", steps=3)
+
+
+def test_the_border_of_a_picture_is_seen_as_its_middle_is() -> None:
+    """A flat picture's maps are flat to the last row: no frame for the net to learn."""
+    task = ready(tiny_task())
+    flat = torch.full((1, 3, 32, 32), 0.4)
+    taps = ["relu1_1", "relu1_2"]
+    for tap, maps in task._see(flat, taps).items():
+        assert maps.shape[2:] == (32, 32)
+        assert maps.std(dim=(2, 3)).max() < 1e-5, tap
+    framed = task.eyes(flat, taps)
+    assert framed["relu1_2"].std(dim=(2, 3)).max() > 1e-2
+
+
+def test_in_bfloat16_the_target_grams_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ready(tiny_task(), torch.bfloat16)
+    dtypes = []
+    distance = fast_training.losses.gram_distance
+
+    def spy(found: Tensor, target: Tensor, *rest: Any) -> Tensor:
+        dtypes.append(target.dtype)
+        return distance(found, target, *rest)
+
+    monkeypatch.setattr(fast_training.losses, "gram_distance", spy)
+    with torch.autocast("cpu", torch.bfloat16):
+        task.losses(task.model, batch_of(picture(1, (32, 32)), [0.3, 0.7], 3.0))
+    assert set(dtypes) == {torch.float32}

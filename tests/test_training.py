@@ -958,7 +958,7 @@ class Recorder:
     scalars: list[tuple[str, float, int]]
     images: list[tuple[str, Tensor, int]]
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, purge_step: int) -> None:
         folder.mkdir(parents=True)
         Recorder.scalars, Recorder.images, Recorder.is_open = [], [], True
 

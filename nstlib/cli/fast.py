@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from nstlib import images, transform_net
@@ -67,13 +68,15 @@ def _run_fast(options: argparse.Namespace) -> int:
     net.condition(options.style, options.style_weight, options.weights)  # wrong ones end it here
     if not Path(options.photo).is_dir():
         images.kind_of(options.out)
+        if options.out.resolve() == Path(options.photo).resolve():
+            raise ImageError(f"'{options.out}' is the photo, which would be overwritten")
         print(_stylize(net, _Job(options.photo, options.out), options))
         return 0
     jobs, failed = list(_jobs(Path(options.photo), options.out)), 0
     for job in tqdm(jobs, unit="photo", leave=False, disable=None):
         try:
             _stylize(net, job, options)
-        except (ImageError, MemoryError) as error:
+        except (ImageError, MemoryError, torch.OutOfMemoryError) as error:
             failed += 1
             print(f"nst: left out: {error}", file=sys.stderr)
     print(f"{options.out}: {len(jobs) - failed} of {len(jobs)} photos")
@@ -84,15 +87,19 @@ def _jobs(photos: Path, out: Path) -> Iterator[_Job]:
     """Yield each photo of a folder, and a file of the same name in ``out``.
 
     Raises:
-        ImageError: two photos would be written to one file, or ``out`` is where they lie.
+        ImageError: two photos would be written to one file, or one over a photo.
     """
-    if out.resolve() == photos.resolve():
-        raise ImageError(f"'{out}' is the folder of the photos, which would be overwritten")
+    if out.resolve().is_relative_to(photos.resolve()):
+        raise ImageError(f"'{out}' lies within the folder of the photos: next time it would be one")
+    paths = picture_paths(photos)
+    originals = {path.resolve() for path in paths}
     taken: dict[Path, Path] = {}
-    for photo in picture_paths(photos):
+    for photo in paths:
         target = out / photo.relative_to(photos)
         if target.suffix.lower() not in images.SUFFIXES:
             target = target.with_suffix(".png")
+        if target.resolve() in originals:
+            raise ImageError(f"'{target}' is a photo, which would be overwritten")
         if target in taken:
             raise ImageError(f"'{photo}' and '{taken[target]}' would both be written to '{target}'")
         taken[target] = photo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +107,7 @@ def add_gallery(commands: Any) -> None:
 def _run_gallery(options: argparse.Namespace) -> None:
     """Write rows of a style and the photos made with it, squares all."""
     make_folder(options.out)
-    chosen = chosen_fields(options, gatys.Settings)
-    settings = gatys.preset(options.preset, **chosen)
-    encoder = load_encoder(options.encoder)
-    net = transform_net.load_net(options.net) if options.net else None
-    names = options.styles or (net.shape.styles if net else images.style_names())
-
-    def painted(photo: Tensor, name: str, style: Tensor) -> Tensor:
-        if net is None:
-            return gatys.stylize(photo, style, encoder, settings)
-        return net.stylize(photo, name, chosen.get("style_weight"))
-
+    names, painted = _with_net(options) if options.net else _with_gatys(options)
     photos = [find_picture(name, options.size, crop=True) for name in options.photos]
     styles = [find_picture(name, options.size, crop=True) for name in names]
     pictures, titles = [], []
@@ -128,6 +118,29 @@ def _run_gallery(options: argparse.Namespace) -> None:
     columns = options.columns * (1 + len(photos))
     sheet = images.compare(pictures, titles, columns, alt, height=options.shown)
     print(sheet.save(options.out))
+
+
+_Painter = Callable[[Tensor, str, Tensor], Tensor]  # of a photo, a style's name and its picture
+
+
+def _with_gatys(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
+    """Return the styles of the sheet, and how a photo is painted in one."""
+    settings = gatys.preset(options.preset, **chosen_fields(options, gatys.Settings))
+    encoder = load_encoder(options.encoder)
+    names = options.styles or images.style_names()
+    return names, lambda photo, _, style: gatys.stylize(photo, style, encoder, settings)
+
+
+def _with_net(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
+    """Return the styles of the sheet, and how the net paints a photo in one."""
+    chosen = chosen_fields(options, gatys.Settings)
+    if idle := chosen.keys() - {"device", "style_weight"}:
+        raise ValueError(f"--net paints in one pass; {', '.join(sorted(idle))} has no effect on it")
+    net = transform_net.load_net(options.net, device=chosen.get("device", "auto"))
+    names = options.styles or net.shape.styles
+    if not names:
+        raise ValueError(f"--net is {options.net!r}, whose styles have no names; give --styles")
+    return names, lambda photo, name, _: net.stylize(photo, name, chosen.get("style_weight"))
 
 
 def _sheet(text: str) -> Path:

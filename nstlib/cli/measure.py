@@ -76,6 +76,8 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     from nstlib.transform_net import load_net
 
     net, judge = load_net(options.net), load_encoder("vgg19")
+    if options.count < 1:
+        raise ValueError(f"--count is {options.count}; it must be at least 1")
     names = net.shape.styles or ("its style",)
     pictures = options.style or names
     if len(pictures) != len(names):
@@ -83,7 +85,10 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     size = evaluation.SIZE
     styles = {n: find_picture(p, size) for n, p in zip(names, pictures, strict=True)}
     paths = picture_paths(options.photos, split="held-out")[: options.count]
-    photos = {path.name: load_image(path, size=size, crop=True) for path in paths}
+    photos = {
+        str(path.relative_to(options.photos)): load_image(path, size=size, crop=True)
+        for path in paths
+    }
     places = options.style_weights or net.shape.dial or (None,)
     count = len(photos) * len(styles) * len(places)
     judged = evaluation.evaluate_net(net, judge, photos, styles, places)
@@ -165,7 +170,12 @@ def _run_bench_fast(options: argparse.Namespace) -> None:
         print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows, 'pass')}")
         sizes.append({"size": size, "rows": rows})
     if options.out:
-        content = {"machine": machine, "repeats": options.repeats, "sizes": sizes}
+        content = {
+            "machine": machine,
+            "repeats": options.repeats,
+            "device": options.device,
+            "sizes": sizes,
+        }
         benchmarks.write_json(options.out / "fast.json", content)
 
 

@@ -114,28 +114,18 @@ def add_train(commands: Any) -> None:
 
 def _run_train_fast(options: argparse.Namespace) -> None:
     settings = training.Settings(**chosen_fields(options, training.Settings))
-    recipe = dataclasses.replace(
-        fast_training.RECIPES[options.recipe], **chosen_fields(options, fast_training.Recipe)
-    )
-    names = tuple(Path(name).stem for name in options.style)
+    chosen = chosen_fields(options, fast_training.Recipe)
+    recipe = dataclasses.replace(fast_training.RECIPES[options.recipe], **chosen)
     shape = chosen_fields(options, transform_net.Shape)
+    if "dial" in shape and "style_weight" in chosen:
+        raise ValueError("--style-weight is of nets without a dial: --dial says its style weights")
     with training.processes() as rank:
-        photos: list[Path | Tensor] = [*picture_paths(*options.content, split="train")]
-        painted = [painting.random(seed, size=304) for seed in range(options.painted)]
-        crops = Crops([*photos, *painted], options.crop)
-        torch.manual_seed(settings.seed)
-        # One style without a dial has no name to be asked for by.
-        styled = {"styles": names} if len(names) > 1 or "dial" in shape else {}
-        task = fast_training.FastNetTask(
-            transform_net.TransformNet(**shape, **styled),
-            [find_picture(name, options.style_size) for name in options.style],
-            crops,
-            # With zeros around the picture, an encoder sees a dark frame, and the net learns one.
-            load_encoder(options.encoder, padding="replicate"),
-            recipe,
-        )
+        # What is quick, and may be wrong, before the photos are decoded, which takes long.
+        options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        net, styles = _net_to_train(options, shape, settings.seed)
+        encoder, crops = load_encoder(options.encoder), _crops(options)
+        task = fast_training.FastNetTask(net, styles, crops, encoder, recipe)
         if rank == 0:
-            options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
             _say_skipped(crops)
             print(f"training on {len(crops)} pictures")
         steps = training.train(
@@ -149,6 +139,23 @@ def _run_train_fast(options: argparse.Namespace) -> None:
         _watch(steps, settings.steps, quiet=rank > 0)
     if rank == 0:
         print(options.checkpoint.with_suffix(".safetensors"))
+
+
+def _net_to_train(
+    options: argparse.Namespace, shape: dict[str, Any], seed: int
+) -> tuple[transform_net.TransformNet, list[Tensor]]:
+    """Return a new net, and the pictures of its styles, which have the names of their files."""
+    styles = [find_picture(name, options.style_size) for name in options.style]
+    if shape.get("norm") != "batch":  # which has no rows to be called by a name
+        shape = shape | {"styles": tuple(Path(name).stem for name in options.style)}
+    torch.manual_seed(seed)
+    return transform_net.TransformNet(**shape), styles
+
+
+def _crops(options: argparse.Namespace) -> Crops:
+    photos: list[Path | Tensor] = [*picture_paths(*options.content, split="train")]
+    painted = [painting.random(seed, size=304) for seed in range(options.painted)]
+    return Crops([*photos, *painted], options.crop)
 
 
 def _say_skipped(crops: Crops) -> None:
