@@ -71,6 +71,7 @@ class Shape:
     upsample: Upsample = "nearest"
     output: Output = "sigmoid"  # (tanh + 1) / 2 and clamp are the others: all end in [0, 1]
     kernels: tuple[int, int] = (9, 9)  # px: of the first and the last convolution
+    margin: int = 0  # px painted around the picture and cut off: strokes are dull along a border
     styles: tuple[str, ...] = ()  # names of the rows of γ and β; without, one row and no name
     dial: tuple[float, ...] = ()  # style weights at which the rows stand; without, none to turn
 
@@ -87,6 +88,10 @@ class Shape:
             raise ValueError(
                 f"width is {self.width}, downsamplings {self.downsamplings} and blocks "
                 f"{self.blocks}; a net has a channel at least, and no fewer than 0 of the others"
+            )
+        if self.margin < 0 or self.margin % self.stride:
+            raise ValueError(
+                f"margin is {self.margin}; it takes a multiple of the strides' {self.stride} px"
             )
         if len(self.kernels) != 2 or any(size < 1 or size % 2 == 0 for size in self.kernels):
             raise ValueError(f"kernels is {self.kernels}; it takes two odd sizes in pixels")
@@ -343,7 +348,7 @@ class TransformNet(nn.Module):
         if condition is None:
             condition = self.condition()
         condition = condition.to(image.device).expand(len(image), -1)
-        features = _to_whole_steps(image, self.shape)
+        features = _with_margin(image, self.shape)
         features = features.to(self.dtype, memory_format=torch.channels_last)
         norms = iter(self.norms)
         for conv in (self.stem, *self.down):
@@ -352,7 +357,9 @@ class TransformNet(nn.Module):
             features = block(features, condition)
         for conv in self.up:
             features = next(norms)(conv(features), condition, relu=True)
-        painted = float32_at_least(self.head(features)[:, :, :height, :width])
+        margin = self.shape.margin
+        painted = self.head(features)[:, :, margin : margin + height, margin : margin + width]
+        painted = float32_at_least(painted)
         if self.shape.output == "clamp":
             return painted.clamp(0, 1)
         return torch.sigmoid(painted if self.shape.output == "sigmoid" else 2 * painted)
@@ -521,15 +528,15 @@ def _from_pytorch_example(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 # --------------------------------------------------------------------------------------- helpers
 
 
-def _to_whole_steps(image: Tensor, shape: Shape) -> Tensor:
-    """Repeat the last row and column until the strides divide the size, and each map has a mirror."""
+def _with_margin(image: Tensor, shape: Shape) -> Tensor:
+    """Repeat the last row and column until the strides divide the size, then mirror the margin."""
     height, width = image.shape[2:]
-    stride = shape.stride
+    stride, margin = shape.stride, shape.margin
     # A mirror of n px needs n + 1: of the first and last convolution here, of 1 px in the middle.
-    smallest = max(2 * stride, max(shape.kernels) // 2 + 1)
+    smallest = max(2 * stride, max(shape.kernels) // 2 + 1, margin + 1)
     more_height, more_width = (
         -(-max(smallest, side) // stride) * stride - side for side in (height, width)
     )
-    if not (more_height or more_width):
-        return image
-    return F.pad(image, (0, more_width, 0, more_height), mode="replicate")
+    if more_height or more_width:
+        image = F.pad(image, (0, more_width, 0, more_height), mode="replicate")
+    return F.pad(image, (margin,) * 4, mode="reflect") if margin else image

@@ -94,9 +94,10 @@ def test_it_is_the_paper_s_net_written_with_plain_modules() -> None:
         {"downsamplings": 0},
         {"downsamplings": 3},
         {"kernels": (17, 5)},
+        {"margin": 12},
         vars(TEXTBOOK),
     ],
-    ids=["nearest", "transposed", "no stride", "three strides", "wide stem", "textbook"],
+    ids=["nearest", "transposed", "no stride", "three strides", "wide stem", "margin", "textbook"],
 )
 def test_the_picture_has_exactly_the_photo_s_size(
     fields: dict[str, Any], height: int, width: int
@@ -106,6 +107,14 @@ def test_the_picture_has_exactly_the_photo_s_size(
     assert painted.shape == (2, 3, height, width)
     assert painted.dtype == torch.float32
     assert painted.isfinite().all()
+
+
+def test_a_margin_is_the_picture_s_mirror_image_painted_and_cut_off() -> None:
+    bare, framed = random_net(), random_net(margin=8)
+    framed.load_state_dict(bare.state_dict())
+    image = photo(32, 44)
+    wanted = bare(F.pad(image, (8,) * 4, mode="reflect"))[:, :, 8:-8, 8:-8]
+    assert torch.allclose(framed(image), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh", "clamp"])
@@ -205,6 +214,8 @@ def test_bfloat16_is_near_and_leaves_the_net_and_its_rows_alone(styled: Transfor
         ({"dial": (math.nan,)}, "dial is"),
         ({"blocks": -1}, "blocks -1"),
         ({"kernels": (9, 4)}, r"kernels is \(9, 4\); it takes two odd sizes"),
+        ({"margin": 6}, "margin is 6; it takes a multiple of the strides' 4 px"),
+        ({"margin": -4}, "margin is -4"),
         ({"styles": ("a", "a")}, "each name may stand there once"),
         ({"dial": (10, 1)}, "rising"),
         ({"dial": (0, 1)}, "above 0"),
