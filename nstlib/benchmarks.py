@@ -180,9 +180,9 @@ def fast_contenders(size: int, device: str = "auto") -> dict[str, Callable[[], o
     shipped = load_net("fast", device=place)
     return {
         "plain net, the paper's width, float32": partial(plain, photo),
-        "nstlib, the paper's width, float32": partial(exact, photo),
-        "nstlib, the paper's width, precision auto": partial(ours, photo),
-        "nstlib, the net that ships, precision auto": partial(shipped, photo),
+        "nstlib, the paper's width, float32": partial(exact.stylize, photo),
+        "nstlib, the paper's width, precision auto": partial(ours.stylize, photo),
+        "nstlib, the net that ships, precision auto": partial(shipped.stylize, photo),
     }
 
 

@@ -28,6 +28,8 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _MEGABYTE = 1 << 20
+# What a short run may leave behind: a slider's next answer finds its pages there.
+_MAY_STAY = 128 * _MEGABYTE
 
 _lock = threading.Lock()
 _runs = 0  # under way; the first changes how memory is kept, the last changes it back
@@ -72,8 +74,29 @@ def _give_back() -> None:
         library.mallopt(_M_MMAP_MAX, 65536)  # as it is by default
         # To call mallopt stops the library from raising these two by itself: where it would end.
         library.mallopt(_M_MMAP_THRESHOLD, 32 * _MEGABYTE)
-        library.mallopt(_M_TRIM_THRESHOLD, 64 * _MEGABYTE)
-        library.malloc_trim(0)
+        library.mallopt(_M_TRIM_THRESHOLD, _MAY_STAY)
+        if _unused(library) > _MAY_STAY:
+            library.malloc_trim(0)
+
+
+class _Heap(ctypes.Structure):
+    """The C library's own account of its heap, in bytes (``struct mallinfo2``)."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def _unused(library: ctypes.CDLL) -> float:
+    """Return how many bytes were freed and not given back; infinity where it cannot be said."""
+    if not hasattr(library, "mallinfo2"):  # before version 2.33
+        return math.inf
+    library.mallinfo2.restype = _Heap
+    return int(library.mallinfo2().fordblks)
 
 
 @functools.cache

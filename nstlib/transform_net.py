@@ -42,7 +42,7 @@ from nstlib.errors import WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
 from nstlib.losses import mixing_weights
-from nstlib.memory import check_memory
+from nstlib.memory import check_memory, reused_memory
 from nstlib.weights import read_weights
 
 Norm = Literal["instance", "batch"]
@@ -330,7 +330,8 @@ class TransformNet(nn.Module):
         check_memory("content", (height, width), needed, place)
         was_training = self.training
         try:
-            painted: Tensor = self.eval()(content.to(place), condition.to(place))
+            with reused_memory():
+                painted: Tensor = self.eval()(content.to(place), condition.to(place))
         finally:
             self.train(was_training)
         return painted.to(content.device)

@@ -28,7 +28,7 @@ from nstlib.kernels.tiles import (
 # ------------------------------------------------------------------------------------ reference
 
 
-BAND = 1 << 14  # positions: a sum in float32 of many more loses digits where it goes one by one
+BAND = 1 << 16  # positions: a sum in float32 of many more loses digits where it goes one by one
 
 
 def reference(features: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -56,6 +56,8 @@ def _by_bands(maps: Tensor) -> tuple[Tensor, Tensor]:
     # Means and variances to be updated, by nothing: they say in which dtype to answer.
     unused = torch.zeros(2, len(maps), dtype=exact)
     found = [torch.batch_norm_update_stats(band, unused[0], unused[1], 0.0) for band in bands]
+    if len(found) == 1:
+        return found[0]
     mean, variance = (torch.stack(parts).double() for parts in zip(*found, strict=True))
     share = torch.tensor([band.shape[2] for band in bands]).double()[:, None] / maps.shape[1]
     whole = (share * mean).sum(dim=0)
