@@ -226,6 +226,32 @@ def conv_names(depths: Sequence[int] = DEPTHS) -> Iterator[tuple[str, int]]:
             yield f"conv{block}_{i}", block
 
 
+def mirrored_maps(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+    """Return the maps of pictures as if these were parts of larger ones, which go on as in a mirror.
+
+    An encoder pads its maps with zeros, and so sees a dark frame around every picture. Where a net
+    makes the picture that would not do: it would learn to paint a frame.
+
+    Args:
+        encoder: whose eyes to look with.
+        image: ``(N, 3, H, W)`` in [0, 1], of more than 8 pixels a side, and than the taps' strides.
+        taps: names from :attr:`Encoder.taps`.
+
+    Example:
+        >>> encoder, flat = random_encoder("slim"), torch.full((1, 3, 32, 32), 0.4)
+        >>> framed = encoder(flat, ["relu1_2"])["relu1_2"]
+        >>> mirrored = mirrored_maps(encoder, flat, ["relu1_2"])["relu1_2"]
+        >>> framed.std(dim=(2, 3)).max() > 0.01, mirrored.std(dim=(2, 3)).max() < 1e-5
+        (tensor(True), tensor(True))
+    """
+    border = max([8, *(encoder.strides[tap] for tap in taps)])
+    maps = encoder(F.pad(image, (border,) * 4, mode="reflect"), taps)
+    inside = {
+        tap: slice(border // encoder.strides[tap], -border // encoder.strides[tap]) for tap in taps
+    }
+    return {tap: features[:, :, inside[tap], inside[tap]] for tap, features in maps.items()}
+
+
 def torchvision_indices() -> dict[str, int]:
     """Return where each convolution stands in torchvision's ``vgg19().features``.
 

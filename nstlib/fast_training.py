@@ -29,13 +29,12 @@ from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from nstlib import kernels, losses
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
-from nstlib.encoders import Encoder, check_taps
+from nstlib.encoders import Encoder, check_taps, mirrored_maps
 from nstlib.images import check_image, to_uint8
 from nstlib.training import Batch, Task
 from nstlib.transform_net import ConditionalNorm, TransformNet, dial_position
@@ -132,7 +131,10 @@ class FastNetTask(Task[TransformNet]):
         self.eyes = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
         scale = losses.gram_scale(self.recipe.normalize)
         with torch.no_grad():
-            seen = [self._see(style.to(device), list(self.style_taps)) for style in self.styles]
+            seen = [
+                mirrored_maps(self.eyes, style.to(device), list(self.style_taps))
+                for style in self.styles
+            ]
         self.grams = {
             tap: torch.cat([kernels.gram(maps[tap], scale) for maps in seen])
             for tap in self.style_taps
@@ -179,8 +181,8 @@ class FastNetTask(Task[TransformNet]):
         painted = model(photo, condition)
         content_taps, style_taps = list(self.content_taps), list(self.style_taps)
         with torch.no_grad():
-            wanted = self._see(photo, content_taps)
-        maps = self._see(painted, list(dict.fromkeys(content_taps + style_taps)))
+            wanted = mirrored_maps(self.eyes, photo, content_taps)
+        maps = mirrored_maps(self.eyes, painted, list(dict.fromkeys(content_taps + style_taps)))
         content = torch.stack(
             [
                 share
@@ -204,19 +206,6 @@ class FastNetTask(Task[TransformNet]):
             "style": style.mean(),
             "tv": tv.mean(),
             "grid": grid.mean(),
-        }
-
-    def _see(self, image: Tensor, taps: list[str]) -> dict[str, Tensor]:
-        """Return the maps of pictures as parts of larger ones, which go on as in a mirror.
-
-        An encoder pads with zeros: at a border it would see a dark frame, and the net learn one.
-        """
-        strides = self.eyes.strides
-        border = max(8, *(strides[tap] for tap in taps))
-        maps = self.eyes(F.pad(image, (border,) * 4, mode="reflect"), taps)
-        return {
-            tap: features[(..., *(slice(border // strides[tap], -border // strides[tap]),) * 2)]
-            for tap, features in maps.items()
         }
 
     def _style_distance(self, tap: str, maps: Tensor, mixture: Tensor) -> Tensor:

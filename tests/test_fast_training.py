@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from nstlib import fast_training, kernels
 from nstlib.config import Precision, ranges_of
 from nstlib.datasets import Crops, generator_of
-from nstlib.encoders import Encoder
+from nstlib.encoders import Encoder, mirrored_maps
 from nstlib.fast_training import RECIPES, FastNetTask, Recipe
 from nstlib.kernels.gram import GramScale
 from nstlib.losses import ContentLoss, GramLoss, TotalVariationLoss, tap_weights
@@ -561,7 +561,7 @@ def test_the_border_of_a_picture_is_seen_as_its_middle_is() -> None:
     task = ready(tiny_task())
     flat = torch.full((1, 3, 32, 32), 0.4)
     taps = ["relu1_1", "relu1_2"]
-    for tap, maps in task._see(flat, taps).items():
+    for tap, maps in mirrored_maps(task.eyes, flat, taps).items():
         assert maps.shape[2:] == (32, 32)
         assert maps.std(dim=(2, 3)).max() < 1e-5, tap
     framed = task.eyes(flat, taps)
