@@ -76,13 +76,18 @@ def test_commands_parse(readme: str, root: Path, capsys: pytest.CaptureFixture[s
     """Each `nst …` line names a subcommand, and only flags that this subcommand has."""
     from nstlib.cli import main
 
-    text = readme + (root / "data" / "mine" / "README.md").read_text()
+    pages = ("mine/README.md", "weights/fast.md", "weights/slim.md", "evaluation/README.md")
+    text = readme + "".join((root / "data" / page).read_text() for page in pages)
+    text = text.replace("\\\n", " ")  # a line that goes on in the next
     lines = re.findall(r"^ *(nst .*)$", text, flags=re.MULTILINE)
     assert lines
     for line in lines:
-        subcommand, *rest = shlex.split(line)[1:]
+        words = shlex.split(line)[1:]
+        # Commands that have subjects of their own: `nst train fast`.
+        command = words[: 2 if words[0] in ("train", "evaluate", "bench") else 1]
+        rest = words[len(command) :]
         with pytest.raises(SystemExit) as stopped:
-            main([subcommand, "--help"])
+            main([*command, "--help"])
         assert stopped.value.code == 0, line
         flags = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", capsys.readouterr().out))
         assert {word for word in rest if word.startswith("-")} <= flags
