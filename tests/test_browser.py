@@ -183,8 +183,8 @@ def pause_of(page: Page) -> Callable[[float], None]:
 
 
 def open_notebook(page: Page, server: Server, number: str) -> None:
-    """Show a notebook, and wait for its kernel."""
-    page.goto(f"{server.url}/lab/tree/notebooks/{number}.ipynb?token={server.token}")
+    """Show a notebook, alone, and wait for its kernel."""
+    page.goto(f"{server.url}/lab/tree/notebooks/{number}.ipynb?token={server.token}&reset")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
     wait_until(lambda: kernel_is_idle(server, number), "a kernel", pause_of(page), 120)
 
