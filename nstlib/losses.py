@@ -97,6 +97,23 @@ def gram_distance(found: Tensor, target: Tensor, normalize: Normalize = "energy"
     return mean_squares * (target.shape[-1] ** 2 if normalize == "sum" else 1)
 
 
+def statistics_distance(found: Tensor, target: Tensor, normalize: Normalize = "energy") -> Tensor:
+    """Return how far channel statistics are from ``target``'s, (N,): AdaIN's style loss of each image.
+
+    Args:
+        found, target: ``(N, 2, C)``, means and deviations; one target may serve all images.
+        normalize: see the table at the top of this module.
+
+    Example:
+        >>> statistics_distance(torch.ones(2, 2, 3), 2 * torch.ones(1, 2, 3))
+        tensor([0.2500, 0.2500])
+    """
+    squares = (found - target).square().sum(dim=(1, 2))
+    if normalize == "energy":
+        return squares / (target.square().sum(dim=(1, 2)) + EPS)
+    return squares / (target.shape[2] if normalize == "chw" else 1)
+
+
 def gram_scale(normalize: Normalize) -> GramScale:
     """Return what Gram matrices are divided by under a convention.
 
@@ -269,10 +286,7 @@ class StatisticsLoss(nn.Module):
             )
         _check_batch(features, self.target)
         found = torch.stack(moments(features), dim=1)  # (N, 2, C)
-        squares = (found - self.target).square().sum(dim=(1, 2))  # one an image
-        if self.normalize == "energy":
-            return (squares / (self.target.square().sum(dim=(1, 2)) + EPS)).mean()
-        return squares.mean() / (channels if self.normalize == "chw" else 1)
+        return statistics_distance(found, self.target, self.normalize).mean()
 
 
 class TotalVariationLoss(nn.Module):

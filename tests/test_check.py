@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstlib import check, kernels, transform_net
+from nstlib import check, kernels, layers, transform_net
 
 Answer = Callable[..., Any]
 
@@ -157,7 +157,7 @@ def stamps(size: int, kernel: int, stride: int) -> list[int]:
 
 def folded_by_the_package(a: float, b: float, c: float) -> list[list[float]]:
     """Read the folded weights off a convolution of one row: what single bright pixels become."""
-    conv = transform_net.UpsampledConv(1, 1)
+    conv = layers.UpsampledConv(1, 1)
     conv.weight.data = torch.zeros(1, 1, 3, 3)
     conv.weight.data[0, 0, 1] = torch.tensor([a, b, c])
     rows = conv(torch.eye(4)[:, None, None])[:, 0, 0].detach()  # (pixel, place)

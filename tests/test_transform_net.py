@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nstlib import WeightsError, benchmarks, images, transform_net
+from nstlib.layers import TransposedConv, UpsampledConv
 from nstlib.transform_net import (
     TEXTBOOK,
     ConditionalNorm,
     Shape,
     TransformNet,
-    TransposedConv,
-    UpsampledConv,
     dial_position,
     load_net,
 )

@@ -21,7 +21,13 @@ from nstlib.kernels.arguments import (
     float32_at_least,
 )
 from nstlib.kernels.backend import Kernel, like_its_maps, operator, tl
-from nstlib.kernels.moments import launch_moments, moments, plane_moments, through_moments
+from nstlib.kernels.moments import (
+    launch_moments,
+    moments,
+    plane_moments,
+    renormalized,
+    through_moments,
+)
 from nstlib.kernels.moments import reference as moments_reference
 from nstlib.kernels.tiles import offset_of, strides_of
 
@@ -37,12 +43,18 @@ def reference(
     eps: float,
 ) -> Tensor:
     """Compute :func:`adain` with PyTorch; the style's statistics are (N, C), alpha is (N,)."""
+    mean, std = moments_reference(content, eps)
+    if mask is None:
+        # Part of the style is a spread and a mean between the two pictures'.
+        part = alpha[:, None]
+        between = (torch.lerp(mean, style_mean, part), torch.lerp(std, style_std, part))
+        styled = renormalized(content, mean, std, *reversed(between))
+        return torch.where(part[..., None, None] == 0, content, styled) if 0 in alpha else styled
     values = float32_at_least(content)
-    mean, std = (part[..., None, None] for part in moments_reference(content, eps))
+    mean, std = mean[..., None, None], std[..., None, None]
     scale = style_std[..., None, None] / std
     styled = torch.addcmul(style_mean[..., None, None], values - mean, scale)
-    amount = alpha[:, None, None, None] if mask is None else alpha[:, None, None, None] * mask
-    return torch.lerp(values, styled, amount).to(content.dtype)
+    return torch.lerp(values, styled, alpha[:, None, None, None] * mask).to(content.dtype)
 
 
 # --------------------------------------------------------------------------------------- Triton

