@@ -236,7 +236,7 @@ class Decoder(nn.Module):
                 out = out + self.coarse(features)
             if layer in self.sides:
                 out = out + self.sides[layer](maps[_relu(layer)])
-            features = F.relu(out) if layer != "conv1_1" else out
+            features = out.relu_() if layer != "conv1_1" else out
         painted = float32_at_least(features)
         return painted.sigmoid() if self.shape.output == "sigmoid" else painted.clamp(0, 1)
 

@@ -144,7 +144,8 @@ class Encoder(nn.Module):
                 maps[layer] = features
             if len(maps) == len(wanted):  # what nobody asked for is not kept: it can be gigabytes
                 break
-            features = F.relu(features)
+            # In place where nobody holds the map before it: a third less to write and read.
+            features = F.relu(features, inplace=layer not in wanted)
             if _relu(layer) in wanted:
                 maps[_relu(layer)] = features
             if len(maps) == len(wanted):
