@@ -173,7 +173,87 @@ def pays_from(training: float, optimising: float, passing: float) -> float:
     return pictures
 
 
+def restyled(
+    content: Tensor, style: Tensor, alpha: float, flat: float = 1e-5, bessel: bool = False
+) -> Tensor:
+    out = torch.empty_like(content)
+    for n, picture in enumerate(content):
+        for c, channel in enumerate(picture):
+            own = style[n, c]
+            spread = (channel.var(unbiased=bessel) + flat).sqrt()
+            wanted = (own.var(unbiased=bessel) + flat).sqrt()
+            new = (channel - channel.mean()) / spread * wanted + own.mean()
+            out[n, c] = channel + alpha * (new - channel)
+    return out
+
+
+def restyled_over(axes: tuple[int, ...]) -> Answer:
+    def answer(content: Tensor, style: Tensor, alpha: float) -> Tensor:
+        def normal(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            mean = x.mean(axes, keepdim=True)
+            std = ((x - mean).square().mean(axes, keepdim=True) + 1e-5).sqrt()
+            return (x - mean) / std, mean, std
+
+        unit, _, _ = normal(content)
+        _, mean, std = normal(style)
+        return torch.lerp(content, unit * std + mean, alpha)
+
+    return answer
+
+
+def restyled_by_variances(content: Tensor, style: Tensor, alpha: float) -> Tensor:
+    (mean, var), (mean_s, var_s) = (
+        (x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, unbiased=False) + 1e-5)
+        for x in (content, style)
+    )
+    return torch.lerp(content, (content - mean) * var_s / var + mean_s, alpha)
+
+
+def averages(values: Sequence[float], memory: float) -> list[float]:
+    """Weigh each value by memory to the power of its age, and divide by the weights."""
+    out = []
+    for n in range(1, len(values) + 1):
+        ages = [memory ** (n - 1 - i) for i in range(n)]
+        out.append(sum(a * v for a, v in zip(ages, values[:n], strict=True)) / sum(ages))
+    return out
+
+
+def uncorrected(values: Sequence[float], memory: float, first: float = 0.0) -> list[float]:
+    out = [first]
+    for value in values:
+        out.append(out[-1] + (1 - memory) * (value - out[-1]))
+    return out[1:]
+
+
+def merged_places(
+    counts: Sequence[int], means: Sequence[float], stds: Sequence[float]
+) -> tuple[float, float]:
+    """Spread each tile's positions one deviation to both sides of its mean, then take statistics."""
+    twice = [
+        mean + sign * std
+        for count, mean, std in zip(counts, means, stds, strict=True)
+        for sign in (-1, 1)
+        for _ in range(count)
+    ]
+    places = torch.tensor(twice, dtype=torch.float64)
+    return float(places.mean()), float(places.std(unbiased=False))
+
+
 RIGHT: dict[str, list[Answer]] = {
+    "adain": [
+        restyled,
+        lambda c, s, alpha: kernels.adain(c, *kernels.moments(s), alpha),
+        restyled_over((2, 3)),
+    ],
+    "between": [
+        lambda c, s, a: ((1 - a) * c[0] + a * s[0], (1 - a) * c[1] + a * s[1]),
+        lambda c, s, a: torch.lerp(torch.tensor(c), torch.tensor(s), a).tolist(),
+    ],
+    "smoothed": [averages],
+    "shared_gradient": [
+        lambda g, counts: sum(n * part for n, part in zip(counts, g, strict=True)) / sum(counts),
+    ],
+    "merged": [merged_places],
     "gram": [kernels.gram, gram_by_einsum, gram_in_a_loop],
     "total_variation": [kernels.total_variation, tv_by_slices, lambda x: float(tv_by_slices(x))],
     "receptive_field": [field],
@@ -196,6 +276,81 @@ RIGHT: dict[str, list[Answer]] = {
 
 # What is wrong, and words of the hint that it must get.
 WRONG: dict[str, list[tuple[str, Answer]]] = {
+    "adain": [
+        ("swapped", lambda c, s, a: torch.lerp(s, restyled(s, c, 1), a)),
+        ("alpha is turned round", lambda c, s, a: restyled(c, s, 1 - a)),
+        ("alpha is missing", lambda c, s, a: restyled(c, s, 1)),
+        ("batch statistics", restyled_over((0, 2, 3))),
+        ("run over the channels too", restyled_over((1, 2, 3))),
+        (
+            "the style's mean is missing",
+            lambda c, s, a: restyled(c, s - s.mean((2, 3))[:, :, None, None], a),
+        ),
+        ("σ is the root", restyled_by_variances),
+        ("Bessel", lambda c, s, a: restyled(c, s, a, bessel=True)),
+        ("becomes NaN", lambda c, s, a: restyled(c, s, a, flat=0)),
+        ("it must be (2, 3, 4, 5)", lambda c, s, a: s),
+    ],
+    "between": [
+        (
+            "variances are mixed",
+            lambda c, s, a: (
+                (1 - a) * c[0] + a * s[0],
+                math.sqrt((1 - a) * c[1] * c[1] + a * s[1] * s[1]),
+            ),
+        ),
+        (
+            "nothing to do with each other",
+            lambda c, s, a: ((1 - a) * c[0] + a * s[0], math.hypot((1 - a) * c[1], a * s[1])),
+        ),
+        (
+            "alpha is turned round",
+            lambda c, s, a: [a * x + (1 - a) * y for x, y in zip(c, s, strict=True)],
+        ),
+        ("whatever alpha says", lambda c, s, a: s),
+        ("swapped", lambda c, s, a: [c[i] + a * (s[i] - c[i]) for i in (1, 0)]),
+        ("must return 2 values", lambda c, s, a: c[0] + a * (s[0] - c[0])),
+    ],
+    "smoothed": [
+        ("it begins at 0", uncorrected),
+        ("all its weight on the first value", lambda v, m: uncorrected(v, m, first=v[0])),
+        ("memory is turned round", lambda v, m: averages(v, 1 - m)),
+        ("the mean of all so far", lambda v, m: averages(v, 1)),
+        ("return a value for each", lambda v, m: averages(v, m)[-1]),
+    ],
+    "shared_gradient": [
+        ("a plain mean", lambda g, counts: g.mean(0)),
+        ("a plain sum", lambda g, counts: g.sum(0)),
+        (
+            "not divided by the number of pictures",
+            lambda g, counts: sum(n * part for n, part in zip(counts, g, strict=True)),
+        ),
+        (
+            "divided by the number of processes",
+            lambda g, counts: sum(n * part for n, part in zip(counts, g, strict=True)) / len(g),
+        ),
+    ],
+    "merged": [
+        (
+            "that is spread too",
+            lambda n, m, s: (
+                merged_places(n, m, s)[0],
+                math.sqrt(sum(a * b * b for a, b in zip(n, s, strict=True)) / sum(n)),
+            ),
+        ),
+        (
+            "deviations are averaged",
+            lambda n, m, s: (
+                merged_places(n, m, s)[0],
+                sum(a * b for a, b in zip(n, s, strict=True)) / sum(n),
+            ),
+        ),
+        ("count alike", lambda n, m, s: merged_places([1 for _ in n], m, s)),
+        (
+            "its root is the deviation",
+            lambda n, m, s: (merged_places(n, m, s)[0], merged_places(n, m, s)[1] ** 2),
+        ),
+    ],
     "gram": [
         ("not divided", lambda f: f.flatten(2) @ f.flatten(2).mT),
         ("divided by C·H·W", lambda f: f.flatten(2) @ f.flatten(2).mT / f[0].numel()),

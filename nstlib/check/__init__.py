@@ -15,6 +15,7 @@ gets the hint that names it. No check raises, so that a notebook with open exerc
 
 from __future__ import annotations
 
+from nstlib.check.adain import adain, between, merged, shared_gradient, smoothed
 from nstlib.check.common import Result
 from nstlib.check.fast_nets import (
     break_even,
@@ -28,6 +29,8 @@ from nstlib.check.kernels import half_gram, masked_max, offsets, tile, tv_gradie
 
 __all__ = [
     "Result",
+    "adain",
+    "between",
     "break_even",
     "conditional_norm",
     "dial_position",
@@ -37,9 +40,12 @@ __all__ = [
     "keep_colour",
     "masked_gram",
     "masked_max",
+    "merged",
     "offsets",
     "overlaps",
     "receptive_field",
+    "shared_gradient",
+    "smoothed",
     "tile",
     "total_variation",
     "tv_gradient",
