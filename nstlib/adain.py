@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -31,7 +32,14 @@ from torch.nn import functional as F
 
 from nstlib import config, kernels
 from nstlib.config import Precision, Range
-from nstlib.encoders import Encoder, check_taps, conv_names, load_encoder, mirrored_maps
+from nstlib.encoders import (
+    Encoder,
+    check_taps,
+    conv_names,
+    load_encoder,
+    mirrored_maps,
+    unwrapped,
+)
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
@@ -131,8 +139,8 @@ class Shape:
                 "blocks or more, of 1 channel at least"
             )
         if self.output not in get_args(Output):
-            known = ", ".join(map(repr, get_args(Output)))
-            raise ValueError(f"output is {self.output!r}; it takes {known}")
+            outputs = ", ".join(map(repr, get_args(Output)))
+            raise ValueError(f"output is {self.output!r}; it takes {outputs}")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -169,7 +177,8 @@ class Coarse(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return maps of the features' size, to be added to those of the layer beside it."""
         coarse = F.relu(self.down(features))
-        for first, second in self.blocks:  # type: ignore[misc]
+        for block in self.blocks:
+            first, second = block.children()
             coarse = coarse + second(F.relu(first(coarse)))
         grown: Tensor = self.up(coarse)
         return grown
@@ -296,7 +305,7 @@ class AdaIN(nn.Module):
         Args:
             image: (1, 3, H, W) in [0, 1], of any size.
         """
-        check_image("image", image)
+        check_image("style", image)
         maps = self._encoded(image)
         found = {tap: kernels.moments(features) for tap, features in maps.items()}
         return Style({t: m for t, (m, _) in found.items()}, {t: s for t, (_, s) in found.items()})
@@ -308,7 +317,7 @@ class AdaIN(nn.Module):
         Args:
             image: (N, 3, H, W) in [0, 1], of any size.
         """
-        check_image("image", image, batch=True)
+        check_image("content", image, batch=True)
         height, width = image.shape[2:]
         return Content(self._encoded(image), (height, width), image.device)
 
@@ -331,19 +340,37 @@ class AdaIN(nn.Module):
                 megapixels are made so.
 
         Raises:
-            TypeError, ValueError: no such pictures, or an alpha or tile outside its range.
+            TypeError, ValueError: no such pictures, a style or content of another model, an alpha or
+                tile outside its range, or a tile for a content that was encoded as a whole.
         """
         ALPHA.check("alpha", alpha)
-        style = self.style(style) if isinstance(style, Tensor) else style
+        if isinstance(content, Content):
+            self._check_maps("content", content.maps)
+            if tile is not None:
+                raise ValueError(
+                    f"tile is {tile}; a Content was encoded as a whole: give the picture"
+                )
+        else:
+            check_image("content", content, batch=True)
+            if tile is None and content.shape[2] * content.shape[3] > LARGEST_WHOLE:
+                tile = TILE
+        style = style if isinstance(style, Style) else self.style(style)
+        self._check_maps("style", style.means)
         with reused_memory():
-            if isinstance(content, Tensor):
-                check_image("content", content, batch=True)
-                if tile is None and content.shape[2] * content.shape[3] > LARGEST_WHOLE:
-                    tile = TILE
-                if tile is not None:
-                    return self._in_tiles(content, style, alpha, tile)
-                content = self.content(content)
+            if tile is not None and isinstance(content, Tensor):
+                return self._in_tiles(content, style, alpha, tile)
+            content = content if isinstance(content, Content) else self.content(content)
             return self._decoded(content, style, alpha)
+
+    def _check_maps(self, argument: str, found: Mapping[str, Tensor]) -> None:
+        """Raise ValueError unless what was taken from a picture is of this model's taps."""
+        has = {tap: part.shape[1] for tap, part in found.items()}
+        takes = {tap: self.encoder.channels[tap] for tap in self.taps}
+        if has != takes:
+            raise ValueError(
+                f"{argument} is of another model: its taps and their channels are {has}; this "
+                f"model's are {takes}"
+            )
 
     def _decoded(self, content: Content, style: Style, alpha: float) -> Tensor:
         restyled = {
@@ -368,11 +395,12 @@ class AdaIN(nn.Module):
         (Through the maps. Through the statistics, every pixel changes all.)
         """
         shape = self.decoder.shape
-        strides = [2 ** (_block(layer) - 1) for layer in shape.layers]
+        strides = [1 << (_block(layer) - 1) for layer in shape.layers]
         # A convolution sees one step to each side; so does its mirror, and an upsampling or pool.
         seen = 2 * (sum(strides) + sum(set(strides)))
         seen += (2 * shape.coarse + 2) * shape.stride if shape.coarse else 0
-        return math.ceil(seen / shape.stride) * shape.stride
+        # A border of 8 px is mirrored, which takes a tile of more than that.
+        return math.ceil(max(seen, 8) / shape.stride) * shape.stride
 
     def _in_tiles(self, content: Tensor, style: Style, alpha: float, tile: int) -> Tensor:
         stride, (height, width) = self.decoder.shape.stride, content.shape[2:]
@@ -398,10 +426,10 @@ class AdaIN(nn.Module):
             for tap, features in self._encoded(padded[around.of(1)]).items():
                 here = inside.within(around).of(self.encoder.strides[tap])
                 found[tap].append(kernels.moments(features[here], eps=0))
-        share = torch.tensor(counts, device=self.encoder.mean.device).view(-1, 1, 1) / sum(counts)
         means, stds = {}, {}
         for tap, parts in found.items():
             mean, std = (torch.stack(part) for part in zip(*parts, strict=True))  # (tiles, N, C)
+            share = mean.new_tensor(counts).view(-1, 1, 1) / sum(counts)
             means[tap] = (share * mean).sum(dim=0)
             apart = mean - means[tap]
             variance = (share * (std.square() + apart.square())).sum(dim=0)
@@ -432,7 +460,7 @@ class _Box:
         rows, columns = other.top, other.left
         return _Box(self.top - rows, self.left - columns, self.bottom - rows, self.right - columns)
 
-    def of(self, stride: int) -> tuple[slice, ...]:
+    def of(self, stride: int) -> tuple[EllipsisType, slice, slice]:
         """Return what cuts the box out of maps (N, C, H, W) with a stride."""
         rows = slice(self.top // stride, self.bottom // stride)
         return ..., rows, slice(self.left // stride, self.right // stride)
@@ -462,9 +490,11 @@ def _restyled(
 
 
 def _in_whole_strides(image: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column until the stride divides the size, and 9 px can be mirrored."""
+    """Repeat the last row and column until the stride divides the size, and there is a mirror."""
+    # A mirrored border of 8 px needs 9 px, and that of one step in the smallest map two steps.
+    smallest = max(9, 2 * stride)
     more_height, more_width = (
-        math.ceil(max(side, 9) / stride) * stride - side for side in image.shape[2:]
+        math.ceil(max(side, smallest) / stride) * stride - side for side in image.shape[2:]
     )
     if not more_height and not more_width:
         return image
@@ -484,30 +514,68 @@ def load_adain(
     """Return a trained model, ready to stylise.
 
     Args:
-        source: ``"adain"``, the decoder that ships, or a file that ``nst train adain`` wrote.
+        source: ``"adain"``, the decoder that ships; a file that ``nst train adain`` wrote; or the
+            ``decoder.pth`` of AdaIN's port to PyTorch, with its own encoder:
+            ``load_adain("decoder.pth", load_encoder("vgg19", weights="vgg_normalised.pth"))``.
         encoder: for which it was trained, where that does not ship.
         device: where it computes.
         precision: what its convolutions compute in; ``"auto"`` is the faster on that device.
 
     Raises:
         WeightsError: no such file, or none of such a decoder.
-        ValueError: an encoder of another shape.
+        ValueError: no encoder, or one of another shape, for a decoder that does not say its own.
     """
     path = Path(source)
     if source == "adain":
         path = config.data_dir() / "weights" / "adain.safetensors"
     state, facts = read_weights(path)
+    state = unwrapped(state)
+    is_of_port = "1.weight" in state
     try:
+        if is_of_port:
+            state, facts = _from_adain_port(state)
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["shape"].items()}
         decoder = Decoder(**fields)
         decoder.load_state_dict({name: value.float() for name, value in state.items()})
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise WeightsError(f"{path}: is no decoder of ours: {what}") from error
+    if is_of_port and not (encoder and encoder.mirrors):
+        raise ValueError(
+            f"encoder is {encoder and encoder.name!r}; {path.name} takes the one that it was trained "
+            'with: load_encoder("vgg19", weights="vgg_normalised.pth")'
+        )
+    encoder = copy.deepcopy(encoder) or _encoder_named(str(facts.get("encoder", "slim")), path)
     place = config.pick_device(device)
-    model = AdaIN(encoder or load_encoder(str(facts.get("encoder", "slim"))), decoder).to(place)
-    model = model.in_dtype(config.pick_dtype(precision, place))
+    model = AdaIN(encoder, decoder).to(place).in_dtype(config.pick_dtype(precision, place))
     return model.requires_grad_(False).eval()
+
+
+def _encoder_named(name: str, path: Path) -> Encoder:
+    try:
+        return load_encoder(name)
+    except ValueError as error:
+        raise ValueError(
+            f"encoder is None; {path} was trained with one called {name!r}, which does not ship"
+        ) from error
+
+
+def _from_adain_port(theirs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the weights of the port's ``decoder.pth`` under our names, and the shape they are of.
+
+    It is a mirror of VGG-19 to relu4_1, as ours are: for each layer a padding by reflection, the
+    convolution and a ReLU, and after the last of a block an upsampling.
+    """
+    layers = [layer for layer, _ in conv_names()][:9]
+    indices = {layer: 1 + 3 * i + 4 - _block(layer) for i, layer in enumerate(reversed(layers))}
+    names = {
+        f"{index}.{part}": f"convs.{layer}.{part}"
+        for layer, index in indices.items()
+        for part in ("weight", "bias")
+    }
+    widths = [theirs[f"{indices[layer]}.weight"].shape[1] for layer in layers]
+    shape = {"widths": widths, "tap": "relu4_1", "output": "clamp"}
+    return {names.get(name, name): value for name, value in theirs.items()}, {"shape": shape}
 
 
 # --------------------------------------------------------------------------------------- helpers

@@ -4,12 +4,18 @@ The encoder is frozen, and so is AdaIN, which has no weights: only the decoder g
 restyled maps t of a photo c and a painting s,
 
 .. math:: \min_g\; \mathbb E_{c,s}\; w_c\,\lVert f(g(t)) - t \rVert^2
-          + w_s \sum_l \lVert \mu_l(g(t)) - \mu_l(s) \rVert^2 + \lVert \sigma_l(g(t)) - \sigma_l(s) \rVert^2
+          + w_s \sum_l \bigl(\lVert \mu_l(g(t)) - \mu_l(s) \rVert^2
+          + \lVert \sigma_l(g(t)) - \sigma_l(s) \rVert^2\bigr)
           + \dots
 
 The content loss does not compare with the photo, but with t: the photo's forms in the style's
 statistics, so that the two losses hardly pull against each other. A share of the pictures is its own
-style: for these t is what the encoder saw, and the decoder has to give the photo back.
+style: for these t is what the encoder saw, and the decoder has to give the photo back, pixel by
+pixel. In the first steps all of them may be, so that it can paint before it learns to restyle.
+
+Every term is a mean over the whole batch. So is the identity loss, in which pictures of another
+style count as 0: how many of a batch are their own style is left to chance, and the share of a
+process may hold none.
 
 Reference:
     Huang & Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization,
@@ -20,7 +26,7 @@ Reference:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,13 +41,20 @@ from nstlib.adain import AdaIN, Decoder, Maps
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps, mirrored_maps
+from nstlib.images import check_image
 from nstlib.training import Batch, Task
 from nstlib.weights import save_weights
+
+PERCEPTUAL_TAPS = ("relu1_2", "relu2_2")  # where the photo itself pulls, if it is to
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The loss that a decoder is trained for: what each term looks at, and its weight."""
+    """The loss that a decoder is trained for: what each term looks at, and its weight.
+
+    Raises:
+        ValueError, TypeError: a value outside its range, no such convention, or nothing to learn.
+    """
 
     content_weight: Annotated[float, Range(0, 1e6, "pull towards the restyled maps", log=True)] = (
         1.0
@@ -53,6 +66,7 @@ class Recipe:
         float, Range(0, 1e6, "pixels of photos that are their own style", log=True)
     ] = 10.0
     identity_share: Annotated[float, Range(0, 1, "share of photos that are their own style")] = 0.1
+    autoencoder_steps: Annotated[int, Range(0, 1_000_000, "first steps, in which all are")] = 0
     tv_weight: Annotated[float, Range(0, 1e6, "smoothness between neighbours", log=True)] = 0.0
     grid_weight: Annotated[
         float, Range(0, 1e6, "against strokes on the strides' grid", log=True)
@@ -73,6 +87,16 @@ class Recipe:
                 "content_weight, style_weight and gram_weight are 0; one must be above"
             )
 
+    @property
+    def photo_taps(self) -> tuple[str, ...]:
+        """Where the photo itself pulls."""
+        return PERCEPTUAL_TAPS if self.perceptual_weight else ()
+
+    @property
+    def taps(self) -> list[str]:
+        """Whatever the losses look at, each tap once."""
+        return _once([self.content_tap, *self.style_taps, *self.photo_taps])
+
 
 # What the literature trains with: VGG-19, and differences that are not divided by anything's energy.
 _LITERATURE = Recipe(
@@ -91,10 +115,9 @@ RECIPES: dict[str, Recipe] = {
     "lambda2.5": replace(_LITERATURE, content_weight=2.5, style_weight=1.0),
     # Ten times the Gram loss beside the statistics.
     "gram": Recipe(gram_weight=10.0),
-    # Closer to the photo, over three layers.
+    # Closer to the photo, whose own maps pull at two shallow layers.
     "perceptual": Recipe(perceptual_weight=1.0),
 }
-PERCEPTUAL_TAPS = ("relu1_2", "relu2_2")  # beside the content tap, where the photo itself pulls
 
 
 class AdaINTask(Task[Decoder]):
@@ -106,10 +129,13 @@ class AdaINTask(Task[Decoder]):
         photos, paintings: what it learns from, in crops of one size.
         eyes: the encoder that the losses look with; without, the decoder's own.
         recipe: the losses.
-        shown: photos and styles (N, 3, H, W), as many of each, for the sheets of samples.
+        shown: photos and styles, two images (N, 3, H, W) of one shape, for the sheets of samples;
+            without, crops that are drawn once.
 
     Raises:
-        ValueError: an encoder that lacks a tap, crops of different sizes, or unequal numbers shown.
+        ValueError: a decoder of another encoder, eyes that lack a tap, crops that do not fit, or
+            pictures to show that are not in pairs.
+        TypeError: pictures to show that are none.
     """
 
     def __init__(
@@ -125,59 +151,80 @@ class AdaINTask(Task[Decoder]):
         self.model, self.encoder, self.recipe = model, encoder, recipe or Recipe()
         self.photos, self.paintings, self.shown = photos, paintings, shown
         self.eyes = eyes or encoder
-        self.style_taps = losses.tap_weights("style_taps", self.recipe.style_taps)
-        check_taps(encoder, model.shape.taps, "the decoder")
-        check_taps(self.eyes, [self.recipe.content_tap, *self.style_taps], "recipe")
-        if photos.crop != paintings.crop:
+        AdaIN(encoder, model)  # which says what is wrong where they do not belong together
+        check_taps(self.eyes, self.recipe.taps, "recipe")
+        self._check_crops()
+        if shown is not None:
+            _check_pairs(*shown)
+        # On the device, and in the dtype, of the training.
+        self._encoder, self._eyes = self.encoder, self.eyes
+
+    def _check_crops(self) -> None:
+        crop = self.photos.crop
+        if crop != self.paintings.crop:
             raise ValueError(
-                f"photos come in crops of {photos.crop} px and paintings of {paintings.crop} px; "
+                f"photos come in crops of {crop} px and paintings of {self.paintings.crop} px; "
                 "both must be of one size"
             )
-        if photos.crop % model.shape.stride:
+        strides = [self.eyes.strides[tap] for tap in self.recipe.taps]
+        stride = max(self.model.shape.stride, *strides)
+        if crop % stride or crop <= max(8, stride):
             raise ValueError(
-                f"crops are of {photos.crop} px; the decoder takes a multiple of {model.shape.stride}"
+                f"photos and paintings come in crops of {crop} px; this decoder and its losses "
+                f"take a multiple of {stride} px above {max(8, stride)} px"
             )
-        if shown is not None and len(shown[0]) != len(shown[1]):
-            raise ValueError(f"shown has {len(shown[0])} photos and {len(shown[1])} styles")
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move decoder and encoders to ``device``."""
+        """Move the decoder, and copies of the encoders, to ``device``."""
         super().to(device, dtype)
-        same = self.eyes is self.encoder
-        self.encoder = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
-        self.eyes = self.encoder if same else copy.deepcopy(self.eyes).to(device).in_dtype(dtype)
+        self._encoder = copy.deepcopy(self.encoder).to(device).in_dtype(dtype)
+        self._eyes = (
+            self._encoder
+            if self.eyes is self.encoder
+            else copy.deepcopy(self.eyes).to(device).in_dtype(dtype)
+        )
 
     def draw(self, step: int, count: int, seed: int, share: slice = slice(None)) -> Batch:
         """Return crops of photos, a style for each, and which of them are their own style."""
-        other = generator_of(seed, 0).initial_seed()  # another order for the paintings
-        photos = self.photos.batch(step, count, seed, share)
-        paintings = self.paintings.batch(step, count, other, share)
+        photos, paintings = self._drawn(step, count, seed, share)
         own = torch.rand(count, generator=generator_of(seed, step)) < self.recipe.identity_share
-        own = own[share]
-        paintings = torch.where(own[:, None, None, None], photos, paintings)
-        return {"content": photos, "style": paintings, "own": own}
+        own = own[share] | (step <= self.recipe.autoencoder_steps)
+        return {
+            "content": photos,
+            "style": torch.where(own[:, None, None, None], photos, paintings),
+            "own": own,
+        }
+
+    def _drawn(
+        self, step: int, count: int, seed: int, share: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Return crops of photos, and of paintings, which come in an order of their own."""
+        other = generator_of(seed, 0).initial_seed()
+        return (
+            self.photos.batch(step, count, seed, share),
+            self.paintings.batch(step, count, other, share),
+        )
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the recipe, and their weighted sum."""
-        recipe, photo, own = self.recipe, batch["content"], batch["own"].float()
+        recipe, photo = self.recipe, batch["content"]
         with torch.no_grad():
             seen, style, restyled = self._seen(photo, batch["style"])
             wanted = _restyled(seen, style, [recipe.content_tap])[recipe.content_tap]
         painted = model(restyled)
-        taps = [recipe.content_tap, *self.style_taps, *self._perceptual_taps]
-        maps = mirrored_maps(self.eyes, painted, _once(taps))
+        maps = mirrored_maps(self._eyes, painted, recipe.taps)
         apart = partial(losses.content_distance, normalize=recipe.normalize)
-        terms = {
+        terms = {  # of each picture, (N,)
             "content": apart(maps[recipe.content_tap].float(), wanted.float()),
             "style": self._over_taps(self._statistics_distance, maps, style),
-            "identity": own * (painted - photo).square().mean(dim=(1, 2, 3)),
+            "identity": batch["own"] * (painted - photo).square().mean(dim=(1, 2, 3)),
             "grid": losses.grid_variance(painted, self.model.shape.stride),
         }
         # What few recipes ask for, and takes time.
         if recipe.gram_weight:
             terms["gram"] = self._over_taps(self._gram_distance, maps, style)
         if recipe.perceptual_weight:
-            each = [apart(maps[tap].float(), seen[tap].float()) for tap in self._perceptual_taps]
+            each = [apart(maps[tap].float(), seen[tap].float()) for tap in recipe.photo_taps]
             terms["perceptual"] = torch.stack(each).mean(dim=0)
         if recipe.tv_weight:
             terms["tv"] = torch.stack([kernels.total_variation(p) for p in painted.split(1)])
@@ -185,30 +232,28 @@ class AdaINTask(Task[Decoder]):
         total = [getattr(recipe, f"{name}_weight") * mean for name, mean in means.items()]
         return {"total": torch.stack(total).sum(), **means}
 
-    @property
-    def _perceptual_taps(self) -> tuple[str, ...]:
-        return PERCEPTUAL_TAPS if self.recipe.perceptual_weight else ()
-
     def _seen(self, photo: Tensor, painting: Tensor) -> tuple[Maps, Maps, Maps]:
         """Return what the losses see of photos and paintings, and the restyled maps to decode."""
-        own = list(self.model.shape.taps)
-        of_photo = [self.recipe.content_tap, *self._perceptual_taps]
-        of_painting = [self.recipe.content_tap, *self.style_taps]
-        if self.eyes is self.encoder:  # then a look at each is enough
-            seen = mirrored_maps(self.eyes, photo, _once(of_photo + own))
-            style = mirrored_maps(self.eyes, painting, _once(of_painting + own))
-            return seen, style, _restyled(seen, style, own)
-        restyled = _restyled(
-            mirrored_maps(self.encoder, photo, own), mirrored_maps(self.encoder, painting, own), own
+        decoded, recipe = list(self.model.shape.taps), self.recipe
+        of_photo = [recipe.content_tap, *recipe.photo_taps]
+        of_painting = [recipe.content_tap, *recipe.style_taps]
+        if self._eyes is self._encoder:  # then a look at each is enough
+            seen = mirrored_maps(self._eyes, photo, _once([*of_photo, *decoded]))
+            style = mirrored_maps(self._eyes, painting, _once([*of_painting, *decoded]))
+            return seen, style, _restyled(seen, style, decoded)
+        encoded = [mirrored_maps(self._encoder, image, decoded) for image in (photo, painting)]
+        return (
+            mirrored_maps(self._eyes, photo, _once(of_photo)),
+            mirrored_maps(self._eyes, painting, _once(of_painting)),
+            _restyled(encoded[0], encoded[1], decoded),
         )
-        seen = mirrored_maps(self.eyes, photo, _once(of_photo))
-        return seen, mirrored_maps(self.eyes, painting, _once(of_painting)), restyled
 
     def _over_taps(
         self, distance: Callable[[Tensor, Tensor], Tensor], maps: Maps, style: Maps
     ) -> Tensor:
         """Return the weighted sum of a distance over the style taps, (N,)."""
-        each = [share * distance(maps[t], style[t]) for t, share in self.style_taps.items()]
+        weights = losses.tap_weights("style_taps", self.recipe.style_taps)
+        each = [weight * distance(maps[tap], style[tap]) for tap, weight in weights.items()]
         return torch.stack(each).sum(dim=0)
 
     def _statistics_distance(self, maps: Tensor, style: Tensor) -> Tensor:
@@ -223,13 +268,9 @@ class AdaINTask(Task[Decoder]):
     @torch.no_grad()
     def samples(self, model: Decoder) -> Tensor:
         """Return a sheet of three rows: photos, styles, and each photo in the style above it."""
-        if self.shown is None:
-            batch = self.draw(1, 4, seed=0)
-            photos, styles = batch["content"], batch["style"]
-        else:
-            photos, styles = self.shown
-        painter = AdaIN(self.encoder, model).in_dtype(self.encoder.dtype)
-        pairs = zip(photos.split(1), styles.split(1), strict=True)
+        photos, styles = self.shown or self._drawn(1, 4, seed=0)
+        painter = AdaIN(self._encoder, model).in_dtype(self._encoder.dtype)
+        pairs = zip(photos[:, None], styles[:, None], strict=True)
         painted = [painter.stylize(photo, style) for photo, style in pairs]
         sheet: Tensor = make_grid(torch.cat([photos, styles, *painted]), len(photos), padding=4)
         return sheet[None]
@@ -240,29 +281,38 @@ class AdaINTask(Task[Decoder]):
             "shape": asdict(model.shape),
             "recipe": asdict(self.recipe),
             "encoder": self.encoder.name,
+            "eyes": self.eyes.name,
         }
         save_weights(model.state_dict(), path, own | dict(facts))
 
     @property
     def config(self) -> dict[str, Any]:
-        """Shape, recipe and encoders, in plain values."""
+        """Shape, recipe, encoders and pictures, in plain values."""
         made_of = {**asdict(self.model.shape), **asdict(self.recipe)}
         return {
-            **{
-                n: list(value) if isinstance(value, tuple) else value
-                for n, value in made_of.items()
-            },
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in made_of.items()},
             "encoder": f"{self.encoder.name} ({self.encoder.weights})",
             "eyes": f"{self.eyes.name} ({self.eyes.weights})",
             "photos": len(self.photos),
             "paintings": len(self.paintings),
             "crop": self.photos.crop,
+            "shorter_sides": [self.photos.shorter_side, self.paintings.shorter_side],
         }
+
+
+def _check_pairs(photos: Tensor, styles: Tensor) -> None:
+    for pictures in (photos, styles):
+        check_image("shown", pictures, batch=True)
+    if photos.shape != styles.shape:
+        raise ValueError(
+            f"shown has photos of shape {tuple(photos.shape)} and styles of {tuple(styles.shape)}; "
+            "both must be of one shape"
+        )
 
 
 def _restyled(photo: Maps, painting: Maps, taps: Sequence[str]) -> Maps:
     return {tap: kernels.adain(photo[tap], *kernels.moments(painting[tap])) for tap in taps}
 
 
-def _once(taps: Sequence[str]) -> list[str]:
+def _once(taps: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(taps))

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity
 
 from nstlib import config, gatys
+from nstlib.adain import AdaIN, Decoder, load_adain
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
 from nstlib.transform_net import TransformNet, load_net
@@ -220,6 +221,101 @@ def plain_net() -> nn.Module:
         conv(32, 3, 9),
         nn.Sigmoid(),
     )
+
+
+# ----------------------------------------------------------------------------------------- AdaIN
+
+
+def adain_rows(
+    size: int = 512, repeats: int = 15, device: str = "auto", shipped: AdaIN | None = None
+) -> list[Row]:
+    """Time one pass at ``size``²: the plain network, ours on VGG-19, the model that ships."""
+    contenders = adain_contenders(size, device, shipped)
+    with torch.no_grad():
+        return compare(contenders, repeats)
+
+
+def adain_contenders(
+    size: int, device: str = "auto", shipped: AdaIN | None = None
+) -> dict[str, Callable[[], object]]:
+    """Return passes over one photo and one style of ``size``², by name; the plain one is the yardstick.
+
+    The VGG-19 and its decoder have random weights, which cost the same as trained ones; ``shipped``
+    stands for the model that ships, and is to be on ``device``.
+    """
+    place = config.pick_device(device)
+    generator = torch.Generator().manual_seed(0)
+    photo, painting = torch.rand(2, 1, 3, size, size, generator=generator).to(place)
+    vgg19 = random_encoder("vgg19")
+    decoder = Decoder.of(vgg19, tap="relu4_1", output="sigmoid")
+    plain = PlainAdaIN(vgg19, decoder).to(place).eval()
+    exact = AdaIN(vgg19, decoder).to(place).eval()
+    ours = exact.in_dtype(config.pick_dtype("auto", place))
+    small = shipped or load_adain(device=place)
+    our_style, small_style = ours.style(painting), small.style(painting)
+    return {
+        "plain AdaIN, VGG-19, float32": partial(plain, photo, painting),
+        "nstlib on VGG-19, float32": partial(exact.stylize, photo, painting),
+        "nstlib on VGG-19, precision auto, style cached": partial(ours.stylize, photo, our_style),
+        "the model that ships, style cached": partial(small.stylize, photo, small_style),
+        "the model that ships, style and photo cached": partial(
+            small.stylize, small.content(photo), small_style
+        ),
+    }
+
+
+class PlainAdaIN(nn.Module):
+    """AdaIN as a reader would type it: the yardstick of the ratios.
+
+    float32, eager, channels first, a ReLU, an upsampling and a border as modules of their own; both
+    pictures are encoded each time.
+
+    Args:
+        encoder, decoder: whose weights it has, in copies.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.register_buffer("mean", encoder.mean.clone())
+        self.register_buffer("std", encoder.std.clone())
+        down: list[nn.Module] = []
+        up: list[nn.Module] = []
+        for name, before in zip(decoder.shape.layers, (None, *decoder.shape.layers), strict=False):
+            is_halved = before is not None and before[:5] != name[:5]  # conv2_1 follows conv1_2
+            if is_halved:
+                down.append(nn.MaxPool2d(2))
+                up.insert(0, nn.Upsample(scale_factor=2))
+            down += [_typed(encoder.convs[name], padding=1), nn.ReLU()]
+            up[:0] = [nn.ReflectionPad2d(1), _typed(decoder.convs[name]), nn.ReLU()]
+        self.encoder, self.decoder = nn.Sequential(*down), nn.Sequential(*up[:-1], nn.Sigmoid())
+
+    def forward(self, photo: Tensor, painting: Tensor) -> Tensor:
+        """Return the photo in the style of the painting."""
+        content, style = (
+            self.encoder((image - self.mean) / self.std) for image in (photo, painting)
+        )
+        normalized = (content - _mean(content)) / _std(content)
+        painted: Tensor = self.decoder(normalized * _std(style) + _mean(style))
+        return painted
+
+
+def _typed(conv: nn.Module, padding: int = 0) -> nn.Conv2d:
+    """Return a plain convolution with the weights of ``conv``."""
+    assert isinstance(conv, nn.Conv2d)
+    copy = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=padding)
+    copy.load_state_dict(conv.state_dict())
+    return copy.requires_grad_(False)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    return maps.mean(dim=(2, 3), keepdim=True)
+
+
+def _std(maps: Tensor) -> Tensor:
+    return (maps.var(dim=(2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
 
 
 # ------------------------------------------------------------------------------------- measuring

@@ -1,10 +1,17 @@
-"""Folders of pictures to learn from, and the seeded crops that are drawn from them."""
+"""Folders of pictures to learn from, and the seeded crops that are drawn from them.
+
+Where a collection has more files than a disk likes, its pictures may lie in ``.tar`` files, as those
+that WebDataset calls shards. Such a file is read through once, for the places of its pictures; from
+then on each is read by itself, and a batch is a function of its step as with any other pictures.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +24,19 @@ from nstlib.images import check_image, load_image, resize, to_uint8
 
 Split = Literal["train", "held-out", "all"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".gif")
+SHARD = ".tar"
 
 
-def picture_paths(*folders: str | Path, split: Split = "all") -> list[Path]:
+def picture_paths(*folders: str | Path, split: Split = "all", shards: bool = False) -> list[Path]:
     """Return the picture files under each of ``folders`` in turn, sorted by name.
 
     A ``MANIFEST.csv`` with the columns ``path`` and ``split`` in a folder, or in the one above it,
     says which pictures are held out; a file that it does not list belongs to ``"train"``.
+
+    Args:
+        folders: where to look, and in the folders within.
+        split: which of them.
+        shards: return ``.tar`` files of pictures, too, for :class:`Crops`.
 
     Raises:
         ValueError: no folder, an unknown split, no picture in any of them, or a manifest that cannot
@@ -35,7 +48,9 @@ def picture_paths(*folders: str | Path, split: Split = "all") -> list[Path]:
         raise ValueError("folders is empty; it takes at least one folder")
     # Of all folders first: where one lies within another, both must hold out the same.
     held_out = {path for folder in folders for path in _held_out(Path(folder))}
-    paths = list(dict.fromkeys(path for folder in folders for path in _pictures(Path(folder))))
+    suffixes = (*SUFFIXES, SHARD) if shards else SUFFIXES
+    found = (path for folder in folders for path in sorted(Path(folder).rglob("*")))
+    paths = list(dict.fromkeys(path for path in found if path.suffix.lower() in suffixes))
     if split != "all":
         paths = [path for path in paths if (path.resolve() in held_out) == (split == "held-out")]
     if not paths:
@@ -45,8 +60,30 @@ def picture_paths(*folders: str | Path, split: Split = "all") -> list[Path]:
     return paths
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A picture in a ``.tar`` file: where its bytes begin, and how many they are."""
+
+    shard: Path
+    name: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.shard}/{self.name}"
+
+    def read(self) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            OSError: the file cannot be read any more.
+        """
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+Picture = Tensor | Path | Member
 
 
 class Crops:
@@ -58,7 +95,8 @@ class Crops:
     says which and why. Where that comes out only when a crop is drawn, the next picture stands in.
 
     Args:
-        pictures: files, or images (1, 3, H, W) such as painters make.
+        pictures: files, ``.tar`` files of pictures, or images (1, 3, H, W) such as painters make.
+            What cannot be read of a ``.tar`` file is left out; packed (``.tar.gz``) it must not be.
         crop: the side of a crop in pixels.
         shorter_side: of a picture, in pixels.
         in_memory: bytes of decoded pictures to keep, about; the files that do not fit are decoded
@@ -85,11 +123,11 @@ class Crops:
         if not 1 <= crop <= shorter_side:
             raise ValueError(f"crop is {crop}; it must lie in [1, shorter_side], {shorter_side}")
         self.crop, self.shorter_side = crop, shorter_side
-        self.pictures: list[Tensor | Path] = []  # each (3, H, W), uint8, or a file
+        self.pictures: list[Picture] = []  # tensors are (3, H, W), uint8
         self.skipped: list[str] = []
-        for picture in pictures:
+        for picture in self._unpacked(pictures):
             is_kept = in_memory > 0 or isinstance(picture, Tensor)
-            decoded: Tensor | Path | None = self._decoded(picture) if is_kept else picture
+            decoded: Picture | None = self._decoded(picture) if is_kept else picture
             if isinstance(decoded, Tensor):
                 in_memory -= decoded.numel()
             if decoded is not None:
@@ -102,6 +140,28 @@ class Crops:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def _unpacked(self, pictures: Iterable[Path | Tensor]) -> Iterator[Picture]:
+        """Yield the pictures, and in place of a .tar file those within it."""
+        for picture in pictures:
+            if isinstance(picture, Path) and picture.suffix.lower() == SHARD:
+                yield from self._members(picture)
+            else:
+                yield picture
+
+    def _members(self, shard: Path) -> list[Member]:
+        """Return the pictures of a .tar file, as far as it can be read."""
+        found: list[Member] = []
+        try:
+            with tarfile.open(shard, "r:") as tar:
+                for part in tar:
+                    is_picture = Path(part.name).suffix.lower() in SUFFIXES
+                    if is_picture and part.isreg() and not part.issparse():
+                        found.append(Member(shard, part.name, part.offset_data, part.size))
+            _check_end(shard, tar.offset)
+        except (tarfile.TarError, OSError) as error:
+            self._skip(f"{shard}: is no whole .tar file, {len(found)} pictures found ({error})")
+        return found
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return ``count`` random crops, mirrored half the time: ``(count, 3, crop, crop)`` in [0, 1].
@@ -151,17 +211,20 @@ class Crops:
                 return decoded
         raise ImageError(f"none of the {len(self)} pictures can be read any more")
 
-    def _decoded(self, picture: Path | Tensor) -> Tensor | None:
+    def _decoded(self, picture: Picture) -> Tensor | None:
         """Return (3, H, W) in uint8, or None and a line in :attr:`skipped`."""
-        if isinstance(picture, Tensor):
-            check_image("picture", picture)
-            name, image = "an image", picture
-        else:
-            try:
-                name, image = str(picture), load_image(picture)
-            except ImageError as error:
-                self._skip(str(error))
-                return None
+        name = "an image" if isinstance(picture, Tensor) else str(picture)
+        try:
+            if isinstance(picture, Tensor):
+                check_image("picture", picture)
+                image = picture
+            elif isinstance(picture, Path):
+                image = load_image(picture)
+            else:
+                image = load_image(picture.read())
+        except (ImageError, OSError) as error:
+            self._skip(f"{name}: {error}" if isinstance(picture, Member) else str(error))
+            return None
         if min(image.shape[2:]) > self.shorter_side:
             image = resize(image, self.shorter_side)
         if min(image.shape[2:]) < self.crop:
@@ -172,6 +235,17 @@ class Crops:
     def _skip(self, line: str) -> None:
         if line not in self.skipped:
             self.skipped.append(line)
+
+
+def _check_end(shard: Path, offset: int) -> None:
+    """Raise ReadError unless nothing, or a block of zeros, is where the last part ends.
+
+    ``tarfile`` takes a damaged header for the end, and would pass over all that follows it.
+    """
+    with shard.open("rb") as file:
+        file.seek(offset)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError(f"what follows byte {offset} is damaged")
 
 
 def generator_of(*numbers: int) -> torch.Generator:

@@ -30,7 +30,7 @@ OLDEST_TORCHVISION = (0, 26)
 EXTRAS: dict[str, tuple[str, ...]] = {
     "video": ("av", "cv2"),
     "serve": ("fastapi", "uvicorn", "python_multipart"),
-    "train": ("tensorboard", "webdataset"),
+    "train": ("tensorboard",),
     "dev": (
         *("build", "hatchling", "jupytext", "mypy", "nbclient", "nbformat", "nbval", "packaging"),
         *("playwright", "pytest", "pytest_timeout", "xdist", "yaml", "ruff"),

@@ -55,7 +55,8 @@ class Encoder(nn.Module):
         widths: channels of each convolution, conv1_1 first; as many as there are, the encoder has.
         pooling: what halves the maps between blocks; Gatys et al. found ``"avg"`` smoother.
         padding: how the first convolution pads the picture; ``"replicate"`` avoids the dark frame
-            that zeros suggest to the network. The others pad with zeros, as they were trained.
+            that zeros suggest to the network.
+        inner_padding: how the others pad their maps: with zeros, as VGGs are trained.
         name, weights: what the encoder is, and which set of weights it carries.
 
     Example:
@@ -78,20 +79,25 @@ class Encoder(nn.Module):
         *,
         pooling: Pooling = "max",
         padding: Padding = "zeros",
+        inner_padding: Padding = "zeros",
         name: str = "vgg",
         weights: str = "random",
     ) -> None:
         super().__init__()
         if pooling not in ("max", "avg"):
             raise ValueError(f"pooling is {pooling!r}; it takes 'max' or 'avg'")
-        if padding not in ("zeros", "reflect", "replicate"):
-            raise ValueError(f"padding is {padding!r}; it takes 'zeros', 'reflect' or 'replicate'")
-        self.name, self.weights, self.pooling, self.padding = name, weights, pooling, padding
+        for argument, mode in (("padding", padding), ("inner_padding", inner_padding)):
+            if mode not in ("zeros", "reflect", "replicate"):
+                raise ValueError(
+                    f"{argument} is {mode!r}; it takes 'zeros', 'reflect' or 'replicate'"
+                )
+        self.name, self.weights, self.pooling = name, weights, pooling
+        self.padding, self.inner_padding = padding, inner_padding
         self.widths = _checked_widths(widths)
         self.convs = nn.ModuleDict()
         channels = 3
         for (layer, _), width in zip(conv_names(), self.widths, strict=False):
-            mode = padding if layer == "conv1_1" else "zeros"
+            mode = padding if layer == "conv1_1" else inner_padding
             self.convs[layer] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=mode)
             channels = width
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -115,6 +121,11 @@ class Encoder(nn.Module):
     def strides(self) -> dict[str, int]:
         """How many pixels of the picture one step in each tap's map covers."""
         return {tap: 2 ** (_block(tap) - 1) for tap in self.taps}
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether every convolution sees its maps go on as in a mirror."""
+        return self.padding == self.inner_padding == "reflect"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -178,6 +189,8 @@ class Encoder(nn.Module):
             raise ValueError(f"image has shape {tuple(image.shape)}; it must be (N, 3, H, W)")
         stride = max((self.strides[tap] for tap in taps), default=1)
         smallest = max(stride, 2) if self.padding == "reflect" else stride  # a pixel has no mirror
+        if self.inner_padding == "reflect":
+            smallest = 2 * stride
         if min(image.shape[2:]) < smallest:
             raise ValueError(
                 f"image is {image.shape[2]}×{image.shape[3]} px; "
@@ -231,7 +244,8 @@ def mirrored_maps(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[
     """Return the maps of pictures as if these were parts of larger ones, which go on as in a mirror.
 
     An encoder pads its maps with zeros, and so sees a dark frame around every picture. Where a net
-    makes the picture that would not do: it would learn to paint a frame.
+    makes the picture that would not do: it would learn to paint a frame. One that mirrors by itself
+    (:attr:`Encoder.mirrors`) is asked as it is.
 
     Args:
         encoder: whose eyes to look with.
@@ -245,6 +259,10 @@ def mirrored_maps(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[
         >>> framed.std(dim=(2, 3)).max() > 0.01, mirrored.std(dim=(2, 3)).max() < 1e-5
         (tensor(True), tensor(True))
     """
+    maps: dict[str, Tensor]
+    if encoder.mirrors:
+        maps = encoder(image, taps)
+        return maps
     border = max([8, *(encoder.strides[tap] for tap in taps)])
     maps = encoder(F.pad(image, (border,) * 4, mode="reflect"), taps)
     inside = {
@@ -275,7 +293,7 @@ def load_encoder(
     *,
     weights: str | Path | None = None,
     pooling: Pooling = "max",
-    padding: Padding = "zeros",
+    padding: Padding | None = None,
     device: str | torch.device = "cpu",
 ) -> Encoder:
     """Return the encoder ``name``, frozen, in float32.
@@ -285,8 +303,9 @@ def load_encoder(
             VGG-19. ``"vgg19"`` is the original: its file is looked for in ``NSTLIB_WEIGHTS``, then
             in torch hub's cache, else downloaded once (548 MB) and checked. A file with the first
             blocks only gives an encoder with fewer taps.
-        weights: a file to load instead of those.
-        pooling, padding: see :class:`Encoder`.
+        weights: a file to load instead of those. A ``"vgg19"`` may also be the
+            ``vgg_normalised.pth`` of AdaIN's port to PyTorch, which pads by reflection everywhere.
+        pooling, padding: see :class:`Encoder`; pads as the weights were trained to where it is None.
         device: where it computes.
 
     Raises:
@@ -300,9 +319,8 @@ def load_encoder(
     """
     path = Path(weights) if weights is not None else None
     if name == "slim":
-        encoder = _load_slim(
-            path or config.data_dir() / "weights" / "slim.safetensors", pooling, padding
-        )
+        path = path or config.data_dir() / "weights" / "slim.safetensors"
+        encoder = _load_slim(path, pooling, padding or "zeros")
     elif name == "vgg19":
         encoder = _load_vgg19(path or find_vgg19_weights() or _download_vgg19(), pooling, padding)
     else:
@@ -362,6 +380,7 @@ def _may_be_vgg19(path: Path) -> bool:
 
 def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     state, facts = read_weights(path)
+    state = unwrapped(state)
     try:
         widths, source = _checked_widths(facts["widths"]), str(facts["weights"])
     except (KeyError, TypeError, ValueError) as error:
@@ -370,8 +389,12 @@ def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     return _fill(encoder, state, path)
 
 
-def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
+def _load_vgg19(path: Path, pooling: Pooling, padding: Padding | None) -> Encoder:
     state, _ = read_weights(path)
+    state = unwrapped(state)
+    is_of_port = "0.weight" in state and state["0.weight"].shape == (3, 3, 1, 1)
+    if is_of_port:
+        state = _from_adain_port(state, path)
     present = {
         layer: index
         for layer, index in torchvision_indices().items()
@@ -381,12 +404,15 @@ def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     if not present or list(present) != expected:
         raise WeightsError(
             f"{path}: is no VGG-19: its convolutions are {', '.join(present) or 'none'}, where "
-            "conv1_1 and those after it, without a gap, are wanted under torchvision's names"
+            "conv1_1 and those after it, without a gap, are wanted under torchvision's names, or "
+            "those of vgg_normalised.pth"
         )
+    trained_with: Padding = "reflect" if is_of_port else "zeros"
     encoder = Encoder(
         VGG19_WIDTHS[: len(present)],
         pooling=pooling,
-        padding=padding,
+        padding=padding or trained_with,
+        inner_padding=trained_with,
         name="vgg19",
         weights=_whose(state["features.0.weight"], path),
     )
@@ -399,6 +425,40 @@ def _load_vgg19(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     return _fill(encoder, renamed, path)
 
 
+def _from_adain_port(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the weights of a ``vgg_normalised.pth`` under torchvision's names.
+
+    Its first layer is a 1×1 convolution A·x + b of pictures in [0, 1], ours is (x − mean) / std. A
+    map of each pixel by itself commutes with padding by reflection, so both become one with conv1_1:
+    as A·(std·n + mean) + b of the normalised pixel n.
+    """
+    # Each convolution comes after its own padding and before its ReLU: three places for our two.
+    state = {
+        f"features.{index}.{part}": theirs[f"{_port_index(layer)}.{part}"]
+        for layer, index in torchvision_indices().items()
+        for part in ("weight", "bias")
+        if f"{_port_index(layer)}.{part}" in theirs
+    }
+    mean, std = (torch.tensor(values).double() for values in (IMAGENET_MEAN, IMAGENET_STD))
+    try:
+        colours, offset = theirs["0.weight"].double().flatten(1), theirs["0.bias"].double()
+        weight, bias = state["features.0.weight"].double(), state["features.0.bias"].double()
+        state["features.0.weight"] = torch.einsum("oikl,ij->ojkl", weight, colours * std)
+        state["features.0.bias"] = bias + weight.sum(dim=(2, 3)) @ (colours @ mean + offset)
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path}: its 1×1 convolution '0' and conv1_1, '2', do not fit together, or are not "
+            f"whole: {error}"
+        ) from error
+    return state
+
+
+def _port_index(layer: str) -> int:
+    """Return where a convolution stands in ``vgg_normalised.pth``: conv1_1 at 2, conv4_1 at 29."""
+    position = [name for name, _ in conv_names()].index(layer)
+    return 2 + 3 * position + _block(layer) - 1  # and one more for each pool
+
+
 def _whose(conv1_1: Tensor, path: Path) -> str:
     """Tell the two sets of VGG-19 weights in use apart, by their numbers and never by a guess."""
     digest = hashlib.sha256(conv1_1.float().contiguous().numpy().tobytes()).hexdigest()
@@ -409,6 +469,16 @@ def _whose(conv1_1: Tensor, path: Path) -> str:
             if hashlib.file_digest(file, "sha256").hexdigest()[:8] in path.stem:
                 return "torchvision"
     return f"unknown ({path.name})"
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights without the ``module.`` that their names begin with where a wrapper saved them.
+
+    Example:
+        >>> list(unwrapped({"module.convs.conv1_1.bias": torch.zeros(2)}))
+        ['convs.conv1_1.bias']
+    """
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _fill(encoder: Encoder, state: Mapping[str, Tensor], path: Path) -> Encoder:

@@ -55,6 +55,7 @@ class Settings:
     learning_rate: Annotated[float, Range(1e-8, 1, "step size of Adam", log=True)] = 1e-3
     warm_up: Annotated[int, Range(0, 1_000_000, "first steps, in which it rises")] = 100
     cool_down: Annotated[float, Range(0, 1, "last share, in which it falls to 0")] = 0.3
+    decay: Annotated[float, Range(0, 1, "divides it by 1 + decay · steps done")] = 0.0
     average: Annotated[float, Range(0, 0.99999, "memory of the averaged weights that ship")] = 0.999
     seed: Annotated[int, Range(0, 2**31 - 1, "of the weights, crops and styles")] = 0
     precision: Precision = "auto"
@@ -151,7 +152,8 @@ def train(
             averaged model as ``.safetensors``; without, nothing is written.
         every: how many steps lie between two checkpoints.
         device: where to compute.
-        log: a folder for TensorBoard's scalars and sheets, and for the sheets as PNG.
+        log: a folder for TensorBoard's scalars and sheets, and for the sheets as PNG: one at each
+            checkpoint, and after 500, 5,000, 50,000 and every 100,000 pictures.
 
     Raises:
         ValueError: a checkpoint of another task or settings, or one that has done more steps; a
@@ -168,7 +170,7 @@ def train(
         try:
             for batch in batches:
                 progress = run.advance(batch)
-                if run.is_due and _rank() == 0:
+                if (run.is_due or run.is_milestone) and _rank() == 0:
                     journal.sheet(task, run.averaged.module, run.step)
                 journal.scalars(progress)
                 yield progress
@@ -221,6 +223,12 @@ class _Run(Generic[Model]):
     def is_due(self) -> bool:
         """Whether a checkpoint belongs after this step."""
         return self.step % self.every == 0 or self.step == self.settings.steps
+
+    @property
+    def is_milestone(self) -> bool:
+        """Whether the pictures of this step are the first beyond a round number of them."""
+        before, seen = ((self.step - i) * self.settings.batch for i in (1, 0))
+        return _milestones(before) < _milestones(seen)
 
     def advance(self, batch: Batch) -> Progress:
         """Do one step of Adam, and write the files where they are due."""
@@ -313,10 +321,19 @@ def _diverged(what: str) -> DivergenceError:
 
 
 def _rate(done: int, settings: Settings) -> float:
-    """Return the share of the learning rate for the next step: it rises, stays, and falls to 0."""
+    """Return the share of the learning rate for the next step: it rises, stays, and falls to 0.
+
+    A ``decay`` divides it as the literature does for AdaIN: 1e-4 / (1 + 5e-5·t).
+    """
     falling = settings.cool_down * settings.steps
     rising = (done + 1) / (settings.warm_up + 1)
-    return min(1.0, rising, (settings.steps - done) / falling if falling else 1.0)
+    share = min(1.0, rising, (settings.steps - done) / falling if falling else 1.0)
+    return share / (1 + settings.decay * done)
+
+
+def _milestones(pictures: int) -> int:
+    """Return how many of the round numbers 500, 5,000, 50,000 and 100,000·n have been reached."""
+    return sum(pictures >= first for first in (500, 5_000, 50_000)) + pictures // 100_000
 
 
 def _average(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from nstlib import benchmarks, gatys
-from nstlib.encoders import random_encoder
+from nstlib import benchmarks, gatys, kernels
+from nstlib.adain import AdaIN, Decoder
+from nstlib.encoders import Encoder, random_encoder
 
 
 def test_the_yardstick_makes_the_same_picture_as_the_package() -> None:
@@ -72,6 +74,59 @@ def test_every_fast_contender_runs_and_only_the_shipped_one_is_small() -> None:
     rows = benchmarks.fast_rows(size=24, repeats=2)
     assert [row.name for row in rows] == list(contenders)
     assert benchmarks.as_table(rows, "pass").startswith("| pass | median |")
+
+
+def counting(forward: Callable[..., object], seen: list[torch.Tensor]) -> Callable[..., object]:
+    """Return ``forward`` of an encoder, which keeps in ``seen`` what it looked at."""
+
+    def look(encoder: Encoder, image: torch.Tensor, *rest: object) -> object:
+        seen.append(image)
+        return forward(encoder, image, *rest)
+
+    return look
+
+
+def small_adain(depth: int = 9) -> AdaIN:
+    """A model of VGG-19's form, down to relu4_1 or less, but narrow."""
+    torch.manual_seed(7)
+    encoder = Encoder((4, 4, 6, 6, 8, 8, 8, 8, 10)[:depth], name="small")
+    tap = encoder.taps[-1]
+    return AdaIN(encoder, Decoder.of(encoder, tap=tap)).requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize("depth", [2, 3, 9])
+def test_the_plain_adain_computes_what_the_package_does(depth: int) -> None:
+    """But for the borders of what it encodes, which the package mirrors: here both see zeros."""
+    model = small_adain(depth).double()
+    plain = benchmarks.PlainAdaIN(model.encoder, model.decoder).double()
+    photo, painting = (torch.rand(1, 3, *size).double() for size in ((32, 48), (40, 24)))
+    (tap,) = model.taps
+    seen, style = (model.encoder(image, [tap])[tap] for image in (photo, painting))
+    wanted = model.decoder({tap: kernels.adain(seen, *kernels.moments(style, eps=1e-5))})
+    assert wanted.std() > 1e-3  # a flat picture would prove nothing
+    torch.testing.assert_close(plain(photo, painting), wanted, atol=1e-10, rtol=0)
+
+
+def test_every_adain_contender_paints_and_what_is_cached_is_not_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(benchmarks, "random_encoder", lambda name: small_adain().encoder)
+    shipped = small_adain(3)
+    contenders = benchmarks.adain_contenders(32, "cpu", shipped)
+    assert len(contenders) == 5
+    encoded: list[torch.Tensor] = []
+    monkeypatch.setattr(Encoder, "forward", counting(Encoder.forward, encoded))
+    looks = []
+    for work in contenders.values():
+        encoded.clear()
+        picture = work()
+        assert isinstance(picture, torch.Tensor)
+        assert picture.shape == (1, 3, 32, 32)
+        looks.append(len(encoded))
+    assert looks == [0, 2, 1, 1, 0]  # the plain one has an encoder of its own
+    rows = benchmarks.adain_rows(32, 2, "cpu", shipped)
+    assert [row.name for row in rows] == list(contenders)
+    assert rows[0].ratio == 1
 
 
 def test_a_profile_splits_the_time_of_a_step_and_misses_nothing() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import sys
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -409,3 +411,159 @@ def test_generators_of_neighbouring_steps_are_not_alike() -> None:
 
 def test_a_generator_takes_large_numbers() -> None:
     assert generator_of(2**31 - 1, 10**12).initial_seed() < 2**63
+
+
+# --------------------------------------------------------------------------- pictures in .tar files
+
+
+@pytest.fixture
+def shards(folder: Path) -> Path:
+    """Return a folder with the pictures of ``folder`` in two shards, beside what is no picture."""
+    home = folder.parent / "shards"
+    (home / "deep").mkdir(parents=True)
+    paths = picture_paths(folder)
+    for name, inside in (("a.tar", paths[:1]), ("deep/b.TAR", paths[1:])):
+        with tarfile.open(home / name, "w") as tar:
+            tar.add(folder, "folder", recursive=False)
+            for path in inside:
+                tar.add(folder / "notes.txt", f"{path.stem}.txt")
+                tar.add(path, f"x/{'long' * 40}/{path.name}")  # whose header takes three blocks
+    return home
+
+
+def test_pictures_of_a_tar_are_drawn_like_files(folder: Path, shards: Path) -> None:
+    """At any step and in any order, as a run that is taken up asks for them."""
+    files = Crops(picture_paths(folder), crop=16)
+    for in_memory in (0, 1, 1 << 20):
+        members = Crops(picture_paths(shards, shards=True), crop=16, in_memory=in_memory)
+        assert len(members) == 4
+        assert not members.skipped
+        for step in (5, 1, 3):
+            assert torch.equal(members.batch(step, 3, seed=0), files.batch(step, 3, seed=0))
+
+
+def test_tars_files_and_images_can_be_mixed(folder: Path, shards: Path) -> None:
+    paths = picture_paths(folder)
+    mixture: list[Path | torch.Tensor] = [paths[0], shards / "deep" / "b.TAR", flat(3)]
+    mixed = Crops(mixture, crop=16, in_memory=0)
+    files = Crops([*map(load_image, paths), flat(3)], crop=16)
+    assert torch.equal(mixed.batch(1, 5, seed=0), files.batch(1, 5, seed=0))
+
+
+def test_tars_are_found_where_they_are_asked_for(folder: Path, shards: Path) -> None:
+    assert names(picture_paths(shards, shards=True)) == ["a.tar", "b.TAR"]
+    assert len(picture_paths(folder, shards, shards=True)) == 4 + 2
+    with pytest.raises(ValueError, match="no picture of split 'all'"):
+        picture_paths(shards)
+    manifest = "path,split\ndeep/b.TAR,held-out\n"
+    (shards / "MANIFEST.csv").write_text(manifest, encoding="utf-8")
+    assert names(picture_paths(shards, split="train", shards=True)) == ["a.tar"]
+    assert names(picture_paths(shards, split="held-out", shards=True)) == ["b.TAR"]
+
+
+def flat_tar(path: Path, levels: range) -> tuple[bytes, list[tarfile.TarInfo]]:
+    """Write a tar of pictures of one grey each; return its bytes, and where each member lies."""
+    for level in levels:
+        Image.new("RGB", (20, 20), (level,) * 3).save(path.parent / f"{level}.png")
+    with tarfile.open(path, "w") as tar:
+        for level in levels:
+            tar.add(path.parent / f"{level}.png", f"{level}.png")
+    with tarfile.open(path) as tar:
+        return path.read_bytes(), tar.getmembers()
+
+
+def shown(crops: Crops) -> list[int]:
+    """Return which pictures of one grey are drawn in a pass."""
+    return sorted(levels(crops.batch(1, len(crops), seed=0)))
+
+
+def test_a_bad_picture_in_a_tar_is_left_out_and_named(tmp_path: Path) -> None:
+    shard = tmp_path / "s.tar"
+    content, (_, second, _) = flat_tar(shard, range(10, 13))
+    place = second.offset_data
+    shard.write_bytes(content[:place] + bytes(second.size) + content[place + second.size :])
+    crops = Crops([shard], crop=16)
+    assert shown(crops) == [10, 12]
+    (line,) = crops.skipped
+    assert line.startswith(f"{shard}/11.png: ")
+    later = Crops([shard], crop=16, in_memory=0)
+    assert shown(later) in ([10, 10, 12], [10, 12, 12]), "another stands in"
+    assert later.skipped == [line]
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_a_small_picture_in_a_tar_is_left_out_and_named(tmp_path: Path, in_memory: int) -> None:
+    shard = tmp_path / "s.tar"
+    flat_tar(shard, range(10, 12))
+    gradient_picture(tmp_path / "small.png", 40, 15)
+    with tarfile.open(shard, "a") as tar:
+        tar.add(tmp_path / "small.png", "small.png")
+    crops = Crops([shard], crop=16, in_memory=in_memory)
+    assert set(shown(crops)) == {10, 11}
+    assert crops.skipped == [f"{shard}/small.png: smaller than the crop of 16 px"]
+
+
+def test_of_a_damaged_tar_what_can_be_read_is_used_and_the_rest_told_of(tmp_path: Path) -> None:
+    """Also behind a damaged header, which ``tarfile`` itself takes for the end."""
+    shard = tmp_path / "s.tar"
+    content, (_, second, third) = flat_tar(shard, range(10, 13))
+    header = second.offset
+    damaged = {
+        "within a header": (content[: third.offset + 100], [10, 11]),
+        "within a picture": (content[: third.offset_data + 20], [10, 11]),
+        "a header's checksum": (content[:header] + b"?" + content[header + 1 :], [10]),
+    }
+    for what, (left, wanted) in damaged.items():
+        shard.write_bytes(left)
+        crops = Crops([shard], crop=16)
+        assert shown(crops) == wanted, what
+        assert str(shard) in crops.skipped[0], what
+        assert "is no whole .tar file" in crops.skipped[0], what
+    shard.write_bytes(content[: third.offset_data + -(-third.size // 512) * 512])
+    crops = Crops([shard], crop=16)
+    assert shown(crops) == [10, 11, 12], "no zeros at the end are needed"
+    assert not crops.skipped
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "gzip", "folder", "gone"])
+def test_what_is_no_tar_is_named(tmp_path: Path, kind: str) -> None:
+    shard = tmp_path / "s.tar"
+    content, _ = flat_tar(tmp_path / "good.tar", range(10, 12))
+    if kind == "folder":
+        shard.mkdir()
+    elif kind != "gone":
+        text = b"no archive at all" * 100
+        shard.write_bytes({"empty": b"", "text": text, "gzip": gzip.compress(content)}[kind])
+    crops = Crops([shard, tmp_path / "good.tar"], crop=16)
+    assert shown(crops) == [10, 11]
+    (line,) = crops.skipped
+    assert line.startswith(f"{shard}: is no whole .tar file, 0 pictures found (")
+    with pytest.raises(ValueError, match=r"no picture of at least 16 px .*s\.tar"):
+        Crops([shard], crop=16)
+
+
+def test_a_tar_that_is_gone_later_gives_way_to_the_next_pictures(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.tar", tmp_path / "2.tar"
+    flat_tar(first, range(10, 12))
+    flat_tar(second, range(20, 22))
+    crops = Crops([first, second], crop=16, in_memory=0)
+    assert shown(crops) == [10, 11, 20, 21]
+    first.unlink()
+    assert set(shown(crops)) == {20, 21}
+    assert len(crops.skipped) == 2
+    assert {str(first / "10.png"), str(first / "11.png")} == {
+        line.split(": ")[0] for line in crops.skipped
+    }
+
+
+def test_links_and_folders_with_a_pictures_name_are_no_pictures(tmp_path: Path) -> None:
+    shard = tmp_path / "s.tar"
+    flat_tar(shard, range(10, 12))
+    with tarfile.open(shard, "a") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE):
+            part = tarfile.TarInfo(f"{kind!r}.png")
+            part.type, part.linkname = kind, "10.png"
+            tar.addfile(part)
+    crops = Crops([shard], crop=16)
+    assert len(crops) == 2
+    assert not crops.skipped

@@ -31,6 +31,7 @@ from nstlib.encoders import (
     Encoder,
     find_vgg19_weights,
     load_encoder,
+    mirrored_maps,
     random_encoder,
 )
 
@@ -308,6 +309,48 @@ def test_average_pooling_halves_by_means(image: Tensor) -> None:
     assert_same_maps(highest(image, ["conv2_1"])["conv2_1"], conv(cells.amax(dim=(3, 5))))
 
 
+@pytest.mark.parametrize("inner_padding", ["reflect", "replicate"])
+def test_the_inner_padding_is_that_of_all_other_convolutions(
+    image: Tensor, inner_padding: encoders.Padding
+) -> None:
+    encoder = Encoder((4, 5, 6, 7), padding="zeros", inner_padding=inner_padding)
+    maps = encoder(image, encoder.taps)
+    first = encoder.convs["conv1_1"]
+    assert isinstance(first, nn.Conv2d)
+    wanted = F.conv2d(normalised(image), first.weight, first.bias, padding=1)
+    assert_same_maps(maps["conv1_1"], wanted)
+    before = {
+        "conv1_2": maps["relu1_1"],
+        "conv2_1": F.max_pool2d(maps["relu1_2"], 2),
+        "conv2_2": maps["relu2_1"],
+    }
+    for layer, features in before.items():
+        conv = encoder.convs[layer]
+        assert isinstance(conv, nn.Conv2d)
+        padded = F.pad(features, (1, 1, 1, 1), mode=inner_padding)
+        assert_same_maps(maps[layer], F.conv2d(padded, conv.weight, conv.bias))
+
+
+def test_an_encoder_that_mirrors_by_itself_needs_no_border(image: Tensor) -> None:
+    torch.manual_seed(0)
+    mirroring = Encoder((4, 4, 6, 6, 8), padding="reflect", inner_padding="reflect")
+    assert mirroring.mirrors
+    framed = Encoder((4, 4, 6, 6, 8), padding="reflect")
+    assert not framed.mirrors
+    framed.load_state_dict(mirroring.state_dict())
+    flat, even = torch.full((1, 3, 32, 32), 0.4), image[:, :, :32, :44]
+    taps = ["relu1_2", "conv3_1"]
+    assert mirroring(flat, taps)["conv3_1"].std(dim=(2, 3)).max() < 1e-6
+    assert framed(flat, taps)["conv3_1"].std(dim=(2, 3)).max() > 1e-3
+    for tap, features in mirrored_maps(mirroring, even, taps).items():
+        assert torch.equal(features, mirroring(even, taps)[tap])
+        # The other knows a border of 8 px: farther inside than any frame shows, they see the same.
+        other = mirrored_maps(framed, even, taps)[tap]
+        margin = 12 // mirroring.strides[tap]
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        assert_same_maps(features[inside], other[inside])
+
+
 @pytest.mark.parametrize("padding", ["reflect", "replicate"])
 def test_the_padding_is_that_of_the_first_convolution_alone(
     image: Tensor, padding: encoders.Padding
@@ -393,6 +436,10 @@ def test_a_wrong_image_is_named(picture: Any, error: type[Exception], message: s
 def test_reflection_needs_two_pixels() -> None:
     with pytest.raises(ValueError, match=r"image is 1×9 px; .* needs at least 2 px"):
         random_encoder(padding="reflect")(torch.zeros(1, 3, 1, 9), ["conv1_1"])
+    inside = Encoder((4, 4, 6), padding="reflect", inner_padding="reflect")
+    with pytest.raises(ValueError, match=r"image is 3×9 px; relu2_1 needs at least 4 px"):
+        inside(torch.zeros(1, 3, 3, 9), ["relu2_1"])
+    assert inside(torch.zeros(1, 3, 4, 5), ["relu2_1"])["relu2_1"].shape == (1, 6, 2, 2)
 
 
 def test_the_smallest_image_still_has_its_deepest_map(vgg19: Encoder) -> None:
@@ -539,6 +586,109 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"vgg19\.pth: is no plain file of tensors"):
         load_encoder("vgg19", weights=path)
     assert not target.exists()
+
+
+# ------------------------------------------------------- AdaIN's port to PyTorch: vgg_normalised
+
+PORT_WIDTHS = (4, 4, 6, 6, 8, 8, 8, 8, *[10] * 8)  # a narrow VGG-19
+
+
+def padded_conv(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.ReflectionPad2d(1), nn.Conv2d(inputs, outputs, 3), nn.ReLU()]
+
+
+def port_encoder() -> nn.Sequential:
+    """The VGG-19 of the port, for RGB in [0, 1]: a 1×1 convolution, then blocks and pools."""
+    parts: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
+    channels = 3
+    for (layer, block), width in zip(encoders.conv_names(), PORT_WIDTHS, strict=True):
+        if layer == f"conv{block}_1" and block > 1:
+            parts.append(nn.MaxPool2d(2, ceil_mode=True))
+        parts += padded_conv(channels, width)
+        channels = width
+    generator = torch.Generator().manual_seed(5)
+    for conv in parts:
+        if isinstance(conv, nn.Conv2d):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+            assert conv.bias is not None
+            nn.init.normal_(conv.bias, std=0.3, generator=generator)
+    return nn.Sequential(*parts).requires_grad_(False)
+
+
+@pytest.fixture
+def port_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its file, of a VGG-19 that is narrow here."""
+    monkeypatch.setattr(encoders, "VGG19_WIDTHS", PORT_WIDTHS)
+    return saved(port_encoder().state_dict(), tmp_path / "vgg_normalised.pth")
+
+
+def test_every_map_of_the_port_s_file_is_that_of_its_own_module(port_file: Path) -> None:
+    encoder = load_encoder("vgg19", weights=port_file)
+    assert encoder.taps == ALL_TAPS
+    assert encoder.mirrors
+    assert encoder.weights == "unknown (vgg_normalised.pth)"
+    image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(1))
+    maps, values, taps = encoder(image, ALL_TAPS), image.double(), iter(ALL_TAPS)
+    for index, module in enumerate(port_encoder().double()):
+        values = module(values)
+        if index and isinstance(module, (nn.Conv2d, nn.ReLU)):
+            assert_same_maps(maps[next(taps)].double(), values)
+    assert next(taps, None) is None
+
+
+def test_the_port_s_file_may_end_at_relu4_1_and_be_saved_wrapped(port_file: Path) -> None:
+    whole = load_encoder("vgg19", weights=port_file)
+    state = port_encoder()[:31].state_dict()
+    part = saved({f"module.{key}": v for key, v in state.items()}, port_file.parent / "part.pth")
+    encoder = load_encoder("vgg19", weights=part)
+    assert encoder.taps[-1] == "relu4_1"
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(encoder(image, ["relu4_1"])["relu4_1"], whole(image, ["relu4_1"])["relu4_1"])
+
+
+def test_the_first_padding_can_still_be_chosen(port_file: Path) -> None:
+    encoder = load_encoder("vgg19", weights=port_file, padding="replicate")
+    assert (encoder.padding, encoder.inner_padding, encoder.mirrors) == (
+        "replicate",
+        "reflect",
+        False,
+    )
+
+
+PORT_DAMAGE: dict[str, Callable[[State], State]] = {
+    "no bias of the colours": lambda s: without(s, "0.bias"),
+    "no colours": lambda s: without(s, "0.weight"),
+    "no conv1_1": lambda s: without(s, "2.weight"),
+    "no bias of conv1_1": lambda s: without(s, "2.bias"),
+    "a gap": lambda s: without(without(s, "16.weight"), "16.bias"),
+    "no bias": lambda s: without(s, "29.bias"),
+    "five colours": lambda s: s | {"2.weight": torch.zeros(4, 5, 3, 3)},
+    "a vector": lambda s: s | {"2.weight": torch.zeros(4)},
+    "wide": lambda s: s | {"12.weight": torch.zeros(6, 7, 3, 3)},
+}
+
+
+@pytest.mark.parametrize("kind", PORT_DAMAGE)
+def test_a_damaged_file_of_the_port_is_named(kind: str, port_file: Path) -> None:
+    saved(PORT_DAMAGE[kind](port_encoder().state_dict()), port_file)
+    with pytest.raises(WeightsError, match=r"vgg_normalised\.pth: "):
+        load_encoder("vgg19", weights=port_file)
+
+
+def test_our_own_files_load_when_they_were_saved_wrapped(
+    two_convs: State, slim_path: Path, tmp_path: Path
+) -> None:
+    wrapped = {f"module.{key}": value for key, value in two_convs.items()}
+    encoder = load_encoder("vgg19", weights=saved(wrapped, tmp_path / "vgg19.pth"))
+    assert torch.equal(next(encoder.parameters()), two_convs["features.0.weight"])
+    path = tmp_path / "slim.safetensors"
+    with safe_open(slim_path, framework="pt") as file:
+        metadata = file.metadata()
+    wrapped = {f"module.{key}": value for key, value in load_file(slim_path).items()}
+    save_file(wrapped, path, metadata=metadata)
+    slim = load_encoder("slim", weights=path)
+    for name, value in load_encoder().state_dict().items():
+        assert torch.equal(slim.state_dict()[name], value)
 
 
 # -------------------------------------------------------------------------- where VGG-19 is found

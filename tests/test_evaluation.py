@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import nstlib
-from nstlib import evaluation, images
+from nstlib import evaluation, gatys, images
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.evaluation import Pair, PairResult
 from nstlib.transform_net import load_net
 
-QUICK = evaluation.gatys.Settings(style_weight=1e3, tv_weight=0, steps=8, precision="float32")
+QUICK = gatys.Settings(style_weight=1e3, tv_weight=0, steps=8, precision="float32")
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_an_encoder_that_judges_itself_leaves_little(
 ) -> None:
     monkeypatch.setattr(evaluation, "SIZE", 64)
     encoder = load_encoder("slim")
-    settings = evaluation.gatys.changed(QUICK, {"steps": 30})
+    settings = gatys.changed(QUICK, {"steps": 30})
     pair = Pair("photo.png", "style.png")
     (result,) = evaluation.evaluate_encoder(encoder, encoder, [pair], pictures, settings)
     assert result.pair == pair
@@ -102,7 +104,7 @@ def test_vgg19_judges_that_the_slim_encoder_leads_to_the_style(
 ) -> None:
     monkeypatch.setattr(evaluation, "SIZE", 96)
     judge = load_encoder("vgg19")
-    settings = evaluation.gatys.changed(QUICK, {"steps": 40})
+    settings = gatys.changed(QUICK, {"steps": 40})
     left = {}
     for name, encoder in {"slim": load_encoder("slim"), "random": random_encoder("slim")}.items():
         pairs = [Pair("photo.png", "style.png")]
@@ -187,3 +189,209 @@ def test_the_net_that_ships_turns_from_the_photo_to_the_style_along_its_dial() -
 @pytest.mark.vgg19_weights
 def test_vgg19_too_sees_the_dial_turn_from_the_photo_to_the_style() -> None:
     check_the_dial(judged(load_encoder("vgg19")))
+
+
+# ---------------------------------------------------------------------------------------- AdaIN
+
+
+class Blender:
+    """Stands for AdaIN: it blends the photo with the style picture itself."""
+
+    def style(self, image: Tensor) -> Tensor:
+        return image
+
+    def content(self, image: Tensor) -> Tensor:
+        return image
+
+    def stylize(self, content: Tensor, style: Tensor, alpha: float) -> Tensor:
+        return torch.lerp(content, style, alpha)
+
+
+@pytest.fixture
+def photos() -> dict[str, Tensor]:
+    return {name: images.sample(name, size=48, crop=True) for name in ("coffee", "rocket")}
+
+
+@pytest.fixture
+def styles() -> dict[str, Tensor]:
+    return {name: images.style(name, size=48) for name in ("vortex", "woodblock")}
+
+
+def test_adain_that_gives_the_photo_keeps_all_and_one_that_gives_the_style_leaves_nothing(
+    photos: dict[str, Tensor], styles: dict[str, Tensor]
+) -> None:
+    model: Any = Blender()
+    judge = random_encoder("slim", seed=3)
+    results = list(evaluation.evaluate_adain(model, judge, photos, styles, (0.0, 0.5, 1.0)))
+    assert [(r.photo, r.style, r.place) for r in results] == [
+        (photo, style, alpha) for photo in photos for style in styles for alpha in (0.0, 0.5, 1.0)
+    ]
+    for nothing, half, all_of_it in zip(results[::3], results[1::3], results[2::3], strict=True):
+        assert (nothing.left, nothing.content) == (1, 0)
+        assert 0 < half.left < 1
+        assert all_of_it.left < 1e-9
+        assert 0 < half.content < all_of_it.content
+        assert nothing.before == half.before == all_of_it.before
+
+
+def test_the_style_loss_is_the_mean_relative_error_of_means_and_deviations(
+    photos: dict[str, Tensor], styles: dict[str, Tensor]
+) -> None:
+    """And the content loss that of relu3_3, both in float64."""
+    model: Any = Blender()
+    judge = random_encoder("slim", seed=3)
+    (result, *_) = evaluation.evaluate_adain(model, judge, photos, styles, (0.5,))
+    photo, style = photos["coffee"], styles["vortex"]
+    seen, wanted, painted = (
+        judge(image, evaluation.SEEN_TAPS)
+        for image in (photo, style, torch.lerp(photo, style, 0.5))
+    )
+
+    def statistics64(maps: Tensor) -> Tensor:
+        flat = maps.double().flatten(2)
+        return torch.cat([flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()])
+
+    def relative(found: Tensor, target: Tensor) -> float:
+        return float((found - target).square().sum() / target.square().sum())
+
+    def style_loss(maps: dict[str, Tensor]) -> float:
+        pairs = [(maps[tap], wanted[tap]) for tap in evaluation.JUDGED_TAPS]
+        return fmean(relative(statistics64(a), statistics64(b)) for a, b in pairs)
+
+    assert result.before == pytest.approx(style_loss(seen), rel=1e-4)
+    assert result.after == pytest.approx(style_loss(painted), rel=1e-4)
+    content = relative(painted["relu3_3"].double(), seen["relu3_3"].double())
+    assert result.content == pytest.approx(content, rel=1e-4)
+
+
+def test_a_run_of_gatys_is_judged_at_the_steps_asked_for_and_ends_at_the_last(
+    photos: dict[str, Tensor], styles: dict[str, Tensor]
+) -> None:
+    judge = random_encoder("slim", seed=3)
+    pairs = [("coffee", "vortex"), ("rocket", "woodblock")]
+    settings = gatys.changed(QUICK, {"steps": 500})
+    at, encoder = (1, 4, 6), load_encoder("slim")
+    judged = evaluation.evaluate_gatys(judge, photos, styles, pairs, at, encoder, settings)
+    results = list(judged)
+    assert [(r.photo, r.style, r.method, r.place) for r in results] == [
+        (*pair, "gatys", steps) for pair in pairs for steps in at
+    ]
+    picture = gatys.stylize(photos["coffee"], styles["vortex"], encoder, settings, steps=4)
+    model: Any = SimpleNamespace(
+        style=lambda image: image, content=lambda image: image, stylize=lambda *_: picture
+    )
+    (same, *_) = evaluation.evaluate_adain(model, judge, photos, styles, (1.0,))
+    fourth = results[1]
+    assert (fourth.before, fourth.after, fourth.content) == pytest.approx(
+        (same.before, same.after, same.content), rel=1e-5
+    )
+
+
+def test_a_judge_that_is_too_shallow_for_adain_is_refused(
+    photos: dict[str, Tensor], styles: dict[str, Tensor]
+) -> None:
+    model: Any = Blender()
+    shallow = Encoder((8, 8), name="shallow")
+    with pytest.raises(ValueError, match="judge asks for relu2_1"):
+        list(evaluation.evaluate_adain(model, shallow, photos, styles))
+    with pytest.raises(ValueError, match="judge asks for relu2_1"):
+        list(evaluation.evaluate_gatys(shallow, photos, styles, [("coffee", "vortex")]))
+
+
+def judged_as(
+    method: evaluation.Method, place: float, left: float, content: float, pair: str = "ax"
+) -> evaluation.Judged:
+    return evaluation.Judged(pair[0], pair[1], method, place, 2.0, 2 * left, content)
+
+
+def exponential_run(rate: float, *at: int, pair: str = "ax") -> list[evaluation.Judged]:
+    """A run whose style loss decays as e^(-rate·steps), and whose content loss grows with steps."""
+    return [judged_as("gatys", n, math.exp(-rate * n), 0.002 * n, pair) for n in at]
+
+
+@pytest.mark.parametrize("steps", [3.0, 10.0, 17.5, 99.0, 100.0])
+def test_of_a_style_loss_that_decays_exponentially_the_steps_are_found_exactly(
+    steps: float,
+) -> None:
+    """Also before the first reading: a run begins at the photo."""
+    run = exponential_run(0.03, 10, 25, 50, 100)
+    ours = judged_as("adain", 1.0, math.exp(-0.03 * steps) * (1 + 1e-12), 0.5)
+    (equal,) = evaluation.where_equal([ours, *reversed(run)])  # in any order
+    assert equal.alpha == 1
+    assert equal.steps == pytest.approx(steps)
+    assert equal.content == pytest.approx(0.002 * steps)
+
+
+def test_where_the_run_s_style_loss_turns_up_again_its_first_time_there_counts() -> None:
+    places = ((10, 0.1, 0.2), (20, 0.2, 0.3), (30, 0.01, 0.4))
+    run = [judged_as("gatys", *place) for place in places]
+    (equal,) = evaluation.where_equal([judged_as("adain", 1.0, 0.1**0.5, 0.5), *run])
+    assert (equal.steps, equal.content) == pytest.approx((5, 0.1))
+
+
+def test_what_the_run_never_reaches_and_what_no_step_is_needed_for() -> None:
+    run = exponential_run(0.03, 10, 100)
+    ours = [judged_as("adain", 1.0, 1e-6, 0.5), judged_as("adain", 0.1, 1.2, 0.5)]
+    assert evaluation.where_equal([*ours, *run]) == [
+        evaluation.Equal(1.0, None, None),
+        evaluation.Equal(0.1, 0.0, 0.0),
+    ]
+    table = evaluation.adain_table([*ours, *run]).splitlines()
+    assert table[3] == "| AdaIN, α = 1 | 1 | 0.0 % | 0.0 % | 0.0 % | 0.50 | over 100 | – |"
+    assert table[4] == "| AdaIN, α = 0.1 | 1 | 120.0 % | 120.0 % | 120.0 % | 0.50 | 0 | 0.00 |"
+    assert evaluation.where_equal(ours) == []
+
+
+def test_only_pairs_that_both_were_judged_on_are_compared() -> None:
+    run = exponential_run(0.03, 10, 100)
+    same = judged_as("adain", 1.0, math.exp(-0.03 * 40), 0.5)
+    other = judged_as("adain", 1.0, 0.9, 0.1, pair="by")
+    (alone,) = evaluation.where_equal([same, *run])
+    assert evaluation.where_equal([other, same, *run]) == [alone]
+    assert alone.steps == pytest.approx(40)
+    ours, *_ = evaluation.readings([other, same, *run])
+    assert (ours.pairs, ours.worst) == (2, 0.9)  # though its own reading is of all
+    marks = evaluation.draw_quality([other, same, *run]).axes[0].lines[-1]
+    assert np.asarray(marks.get_ydata()).tolist() == [same.left]
+
+
+def test_a_reading_takes_mean_median_and_worst_of_the_shares_that_are_left() -> None:
+    results = [
+        evaluation.Judged("a", str(before), "adain", alpha, before, share * before, content)
+        for alpha in (1.0, 0.5)
+        for before, share, content in ((1.0, 0.1, 0.2), (2.0, 0.2, 0.4), (40.0, 0.6, 0.9))
+    ]
+    for reading, alpha in zip(evaluation.readings(results), (1.0, 0.5), strict=True):
+        found = (reading.place, reading.mean, reading.median, reading.worst, reading.content)
+        assert found == pytest.approx((alpha, 0.3, 0.2, 0.6, 0.5))
+
+
+def test_the_figure_has_each_reading_with_its_place_beside_it() -> None:
+    run = exponential_run(0.03, 10, 25)
+    ours = [judged_as("adain", alpha, 0.5 - 0.3 * alpha, 0.4 * alpha) for alpha in (1.0, 0.5)]
+    axes = evaluation.draw_quality([*ours, *run]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["the photo", "10", "25", "α = 1", "α = 0.5"]
+    theirs, mine = axes.lines
+    assert np.asarray(theirs.get_xdata()).tolist() == [0, *(result.content for result in run)]
+    assert np.asarray(theirs.get_ydata()).tolist() == [1, *(result.left for result in run)]
+    assert np.asarray(mine.get_ydata()).tolist() == [result.left for result in ours]
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.lines}
+    assert all(len(set(look)) == 2 for look in zip(*looks, strict=True))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 2), (20, 10), (3, 5), (1, 4), (6, 4)])
+def test_the_diagonal_meets_every_pair_once_and_its_first_few_are_of_different_members(
+    rows: int, columns: int
+) -> None:
+    first, second = ([f"{kind}{i}" for i in range(n)] for kind, n in (("a", rows), ("b", columns)))
+    pairs = list(evaluation.diagonal(first, second))
+    assert len(pairs) == len(set(pairs)) == rows * columns
+    few = min(rows, columns)
+    assert all(len(set(members)) == few for members in zip(*pairs[:few], strict=True))
+
+
+def test_pictures_are_taken_from_all_over_a_list() -> None:
+    assert evaluation.spread(range(100), 4) == [0, 25, 50, 75]
+    assert evaluation.spread(range(3), 3) == evaluation.spread(range(3), 9) == [0, 1, 2]
+    with pytest.raises(ValueError, match="count is 0"):
+        evaluation.spread([1], 0)

@@ -18,7 +18,7 @@ HEAVY = {
     "widgets": {"ipywidgets", "anywidget", "IPython", "jupyterlab"},
     "video": {"av", "cv2"},
     "web": {"fastapi", "uvicorn", "starlette", "multipart", "requests", "httpx"},
-    "training": {"tensorboard", "webdataset", "safetensors", "tqdm"},
+    "training": {"tensorboard", "safetensors", "tqdm"},
 }
 
 
@@ -46,7 +46,7 @@ def test_methods_load_no_widget_video_web_or_training_library() -> None:
     """Stylising from a script or a server needs none of them; torch and Pillow are there, and seen."""
     loaded = loaded_by("import nstlib.gatys")
     assert {"torch", "PIL"} <= loaded
-    training = {"tensorboard", "webdataset"}
+    training = {"tensorboard"}
     assert not loaded & (HEAVY["widgets"] | HEAVY["video"] | HEAVY["web"] | training)
 
 

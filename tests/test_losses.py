@@ -27,6 +27,7 @@ from nstlib.losses import (
     PerceptualLoss,
     StatisticsLoss,
     TotalVariationLoss,
+    statistics_distance,
 )
 
 NORMALIZATIONS: tuple[Normalize, ...] = get_args(Normalize)
@@ -411,6 +412,44 @@ def test_the_conventions_differ_by_the_constants_that_are_stated() -> None:
     assert value(GramLoss, "sum") == pytest.approx(channels**2 * value(GramLoss, "hw"))
     assert value(StatisticsLoss, "hw") == pytest.approx(channels * value(StatisticsLoss, "chw"))
     assert value(StatisticsLoss, "sum") == pytest.approx(value(StatisticsLoss, "hw"))
+
+
+def double_statistics(images: int, channels: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(images, 2, channels, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("normalize", NORMALIZATIONS)
+def test_statistics_of_each_image_are_compared_with_its_own_target(normalize: Normalize) -> None:
+    """As AdaIN's training does, of whose batch each picture has a style of its own."""
+    found, target = double_statistics(3, 5, seed=1), double_statistics(3, 5, seed=2)
+    wanted = []
+    for one, other in zip(found.tolist(), target.tolist(), strict=True):
+        pairs = [*zip(one[0], other[0], strict=True), *zip(one[1], other[1], strict=True)]
+        squares, energy = sum((a - b) ** 2 for a, b in pairs), sum(b**2 for _, b in pairs)
+        wanted.append(squares / {"energy": energy, "chw": 5, "hw": 1, "sum": 1}[normalize])
+    distances = statistics_distance(found, target, normalize)
+    assert distances.tolist() == pytest.approx(wanted, rel=1e-7)
+    alone = [
+        statistics_distance(found[i : i + 1], target[i : i + 1], normalize).item() for i in range(3)
+    ]
+    assert distances.tolist() == pytest.approx(alone, rel=1e-12), "none depends on the others"
+    assert statistics_distance(target, target, normalize).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("normalize", NORMALIZATIONS)
+def test_one_target_of_statistics_may_serve_all_images(normalize: Normalize) -> None:
+    found, target = double_statistics(3, 5, seed=1), double_statistics(1, 5, seed=2)
+    wanted = statistics_distance(found, target.expand(3, -1, -1), normalize)
+    torch.testing.assert_close(statistics_distance(found, target, normalize), wanted)
+
+
+@pytest.mark.parametrize("normalize", NORMALIZATIONS)
+def test_the_loss_of_statistics_is_the_mean_of_their_distances(normalize: Normalize) -> None:
+    found, target = double_maps(3, 6, 5, 7, seed=1), double_maps(1, 6, 5, 7, seed=2)
+    one, other = (torch.stack(moments(maps), dim=1) for maps in (found, target))
+    wanted = statistics_distance(one, other, normalize).mean()
+    torch.testing.assert_close(StatisticsLoss(target, normalize)(found), wanted)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

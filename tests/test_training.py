@@ -252,6 +252,34 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     assert rates(steps=2, warm_up=7, cool_down=0.3) == [0.125, 0.25]
 
 
+def test_a_decay_divides_the_learning_rate_by_one_and_the_steps_done() -> None:
+    found = rates(steps=4, warm_up=0, cool_down=0, decay=0.5)
+    assert found == pytest.approx([1, 1 / 1.5, 1 / 2, 1 / 2.5])
+    risen_and_fallen = rates(steps=10, warm_up=3, cool_down=0.4, decay=0.5)
+    plain = [0.25, 0.5, 0.75, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    divided = [share / (1 + 0.5 * done) for done, share in enumerate(plain)]
+    assert risen_and_fallen == pytest.approx(divided)
+
+
+def test_the_literatures_schedule_of_adain_can_be_asked_for() -> None:
+    """Adam at 1e-4 / (1 + 5e-5·t): half of it after 20,000 steps, and a ninth after 160,000."""
+    settings = Settings(steps=160_001, learning_rate=1e-4, warm_up=0, cool_down=0, decay=5e-5)
+    for done in (0, 1, 20_000, 160_000):
+        wanted = 1e-4 / (1 + 5e-5 * done)
+        assert 1e-4 * training._rate(done, settings) == pytest.approx(wanted, rel=1e-12)
+    assert training._rate(20_000, settings) == pytest.approx(1 / 2)
+    assert training._rate(160_000, settings) == pytest.approx(1 / 9)
+
+
+def test_a_decaying_rate_goes_on_where_it_was(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, decay=0.3)
+    whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
+    uninterrupted = run(whole, settings)
+    run(parts, settings, until=4)
+    assert run(parts, settings) == uninterrupted[4:]
+    assert_same_bits(whole, parts)
+
+
 def test_the_learning_rate_that_is_told_is_the_one_learned_with() -> None:
     """Adam moves a weight whose slope never changes by the learning rate."""
     settings = dataclasses.replace(TINY, steps=10, warm_up=3, cool_down=0.4, average=0)
@@ -538,12 +566,13 @@ def test_a_run_killed_while_it_writes_leaves_whole_files(
 
 # ---------------------------------------------------------------------------------- many processes
 
-# One file for both: torchrun starts it in two processes, and the fixture below runs it in one.
+# One file for both: torchrun starts it in two processes, and the fixture below runs it in one. It
+# finds a task in the tests of each method.
 MANY_PROCESSES = """
 import dataclasses, json, sys
 from pathlib import Path
 import torch
-from test_fast_training import TINY, tiny_task
+from {tests} import TINY, tiny_task
 from nstlib.training import DivergenceError, processes, train
 
 def learn(checkpoint, settings=TINY, until=None, task=None, log=None):
@@ -611,12 +640,12 @@ class Runs:
     together: list[dict[str, Any]]  # of each rank
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+@pytest.fixture(scope="module", params=["test_fast_training", "test_adain_training"])
+def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Runs:
     folder = tmp_path_factory.mktemp("processes")
     one, two, worker = folder / "one", folder / "two", folder / "worker.py"
     one.mkdir(), two.mkdir()
-    worker.write_text(MANY_PROCESSES)
+    worker.write_text(MANY_PROCESSES.replace("{tests}", request.param))
     script = runpy.run_path(str(worker), run_name="script")
     script["learn"](two / "one.pt", until=4)  # which the two will take up after step 3
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -799,6 +828,7 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
         ("learning_rate", 0.02),
         ("warm_up", 3),
         ("cool_down", 0.4),
+        ("decay", 0.1),
         ("average", 0.6),
         ("seed", 1),
         ("precision", "bfloat16"),
@@ -1004,6 +1034,47 @@ def test_scalars_and_sheets_are_told_to_tensorboard(
         sheet = np.asarray(Image.open(tmp_path / "log" / f"samples-{step:08d}.png"))
         assert np.abs(sheet / 255 - image.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
     assert not Recorder.is_open
+
+
+def sheets_of(folder: Path) -> list[int]:
+    """Return after which steps a folder of a journal has sheets."""
+    return [int(path.stem.removeprefix("samples-")) for path in sorted(folder.glob("*.png"))]
+
+
+def test_there_are_sheets_at_milestones_of_pictures_besides_those_at_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 pictures a step the 500th is in step 13; in one of 500, the 5,000th is the last of 10."""
+    stub_tensorboard(monkeypatch)
+    for batch, steps, wanted in ((40, 16, [10, 13, 16]), (500, 10, [1, 10])):
+        log, settings = tmp_path / str(batch), dataclasses.replace(TINY, steps=steps, batch=batch)
+        points = run(log.with_suffix(".pt"), settings, every=10, log=log)
+        assert sheets_of(log) == wanted
+        assert [step for _, _, step in Recorder.images] == wanted, "and no sheet twice"
+        checkpoints = {min(10, steps), steps}
+        assert {point.step for point in points if point.saved} == checkpoints, "as without a log"
+
+
+def test_a_run_taken_up_has_the_sheets_of_the_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_tensorboard(monkeypatch)
+    settings = dataclasses.replace(TINY, steps=16, batch=40)
+    run(tmp_path / "net.pt", settings, until=12, every=10, log=tmp_path / "first")
+    run(tmp_path / "net.pt", settings, every=10, log=tmp_path / "second")
+    assert (sheets_of(tmp_path / "first"), sheets_of(tmp_path / "second")) == ([10], [13, 16])
+
+
+@pytest.mark.parametrize("batch", [1, 8, 40, 40_000])
+def test_the_milestones_are_at_500_5000_50000_and_every_100000_pictures(batch: int) -> None:
+    milestones = (500, 5_000, 50_000, 100_000, 200_000, 300_000, 1_000_000)
+    first_beyond = {-(-milestone // batch) for milestone in milestones}
+    run = training._Run.__new__(training._Run)
+    run.settings, found = dataclasses.replace(TINY, batch=batch), set()
+    for run.step in {step + near for step in first_beyond for near in (-1, 0, 1)} - {0}:
+        if run.is_milestone:
+            found.add(run.step)
+    assert found == first_beyond
 
 
 def test_the_journal_is_closed_when_the_run_breaks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -130,7 +131,8 @@ def shared_gradient(answer: Answer) -> Result:
 
     def right(gradients: Tensor, counts: Sequence[int]) -> Tensor:
         shares = torch.tensor(counts, dtype=gradients.dtype) / sum(counts)
-        return torch.tensordot(shares, gradients, dims=1)
+        mean: Tensor = torch.tensordot(shares, gradients, dims=1)
+        return mean
 
     mistakes: Mistakes = {
         "a plain mean: a process with more pictures counts for more": (
@@ -162,7 +164,7 @@ def merged(answer: Answer) -> Result:
         tiles = list(zip(counts, means, stds, strict=True))
         mean = sum(n * m for n, m, _ in tiles) / sum(counts)
         square = sum(n * (s**2 + apart * (m - mean) ** 2) for n, m, s in tiles) / sum(counts)
-        return mean, square**0.5
+        return mean, math.sqrt(square)
 
     def equally(counts: Sequence[int], means: Sequence[float], stds: Sequence[float]) -> Moments:
         return right([1] * len(counts), means, stds)
@@ -174,7 +176,7 @@ def merged(answer: Answer) -> Result:
 
     mistakes: Mistakes = {
         "the tiles' means differ, and that is spread too: add (mean of the tile − mean)²": (
-            lambda *given: right(*given, apart=False)
+            lambda counts, means, stds: right(counts, means, stds, apart=False)
         ),
         "deviations are averaged: it is variances that add up": mean_of_deviations,
         "tiles of different size count alike: weigh them by their positions": equally,

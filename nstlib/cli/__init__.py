@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 import nstlib
-from nstlib.cli import fast, gatys, measure, training
+from nstlib.cli import adain, fast, gatys, measure, training
 from nstlib.cli.flags import find_picture
 from nstlib.errors import NstError
 
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     gatys.add_gatys(commands)
     fast.add_fast(commands)
+    adain.add_adain(commands)
     gatys.add_gallery(commands)
     gatys.add_paint(commands)
     training.add_train(commands)

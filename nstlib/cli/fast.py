@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from nstlib import images, transform_net
+from nstlib.cli import folders
 from nstlib.cli.flags import OWN_PICTURES, find_picture, make_folder, numbers
-from nstlib.datasets import picture_paths
-from nstlib.errors import ImageError
+from nstlib.cli.folders import Job, Pictures, leaving_out
 from nstlib.transform_net import TransformNet
 
 EXAMPLES = """examples:
@@ -55,65 +51,27 @@ def add_fast(commands: Any) -> None:
     command.set_defaults(run=_run_fast)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A photo, and where its picture goes."""
-
-    photo: str
-    out: Path
-
-
 def _run_fast(options: argparse.Namespace) -> int:
     net = transform_net.load_net(options.net, device=options.device)
     net.condition(options.style, options.style_weight, options.weights)  # wrong ones end it here
-    if not Path(options.photo).is_dir():
-        images.kind_of(options.out)
-        if options.out.resolve() == Path(options.photo).resolve():
-            raise ImageError(f"'{options.out}' is the photo, which would be overwritten")
-        print(_stylize(net, _Job(options.photo, options.out), options))
-        return 0
-    jobs, failed = list(_jobs(Path(options.photo), options.out)), 0
+    photos, done = Pictures("photo", options.photo), 0
+    jobs = folders.jobs(options.out, photos)
     for job in tqdm(jobs, unit="photo", leave=False, disable=None):
-        try:
-            _stylize(net, job, options)
-        except (ImageError, MemoryError, torch.OutOfMemoryError) as error:
-            failed += 1
-            print(f"nst: left out: {error}", file=sys.stderr)
-    print(f"{options.out}: {len(jobs) - failed} of {len(jobs)} photos")
-    return 1 if failed else 0
+        with leaving_out(photos.is_folder):
+            saved = _stylize(net, job, options)
+            done += 1
+    print(f"{options.out}: {done} of {len(jobs)} photos" if photos.is_folder else saved)
+    return 0 if done == len(jobs) else 1
 
 
-def _jobs(photos: Path, out: Path) -> Iterator[_Job]:
-    """Yield each photo of a folder, and a file of the same name in ``out``.
-
-    Raises:
-        ImageError: two photos would be written to one file, or one over a photo.
-    """
-    if out.resolve().is_relative_to(photos.resolve()):
-        raise ImageError(f"'{out}' lies within the folder of the photos: next time it would be one")
-    paths = picture_paths(photos)
-    originals = {path.resolve() for path in paths}
-    taken: dict[Path, Path] = {}
-    for photo in paths:
-        target = out / photo.relative_to(photos)
-        if target.suffix.lower() not in images.SUFFIXES:
-            target = target.with_suffix(".png")
-        if target.resolve() in originals:
-            raise ImageError(f"'{target}' is a photo, which would be overwritten")
-        if target in taken:
-            raise ImageError(f"'{photo}' and '{taken[target]}' would both be written to '{target}'")
-        taken[target] = photo
-        yield _Job(str(photo), target)
-
-
-def _stylize(net: TransformNet, job: _Job, options: argparse.Namespace) -> Path:
+def _stylize(net: TransformNet, job: Job, options: argparse.Namespace) -> Path:
     make_folder(job.out)
-    painted = net.stylize(
-        find_picture(job.photo, options.size), options.style, options.style_weight, options.weights
-    )
+    (name,) = job.names
+    photo = find_picture(name, options.size)
+    painted = net.stylize(photo, options.style, options.style_weight, options.weights)
     recipe = {
         "method": "fast",
-        "content": Path(job.photo).name,
+        "content": Path(name).name,
         "net": Path(options.net).name,
         "style": options.style or list(net.shape.styles[:1]),
         "weights": options.weights,

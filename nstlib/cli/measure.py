@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from nstlib.cli.flags import find_picture, numbers
 from nstlib.encoders import Encoder, load_encoder, random_encoder
+from nstlib.files import replaced
 
 # ------------------------------------------------------------------------------------- evaluate
 
@@ -47,6 +49,23 @@ def add_evaluate(commands: Any) -> None:
     )
     fast.add_argument("--out", type=Path, help="a folder for fast-quality.json")
     fast.set_defaults(run=_run_evaluate_fast)
+    adain = subjects.add_parser("adain", help="AdaIN on held-out pictures, beside Gatys' method")
+    adain.add_argument("--model", default="adain", help="the one that ships, or a file of weights")
+    for kind, flag, count in (("photos", "--contents", 20), ("styles", "--count", 10)):
+        adain.add_argument(
+            f"--{kind}", type=Path, required=True, help="a folder, of which the held-out are taken"
+        )
+        adain.add_argument(
+            flag, type=int, default=count, help=f"so many {kind}, from all over it (%(default)s)"
+        )
+    adain.add_argument("--gatys", action="store_true", help="judge Gatys' method too: minutes")
+    adain.add_argument(
+        "--gatys-pairs", type=int, default=10, help="… on so many of the pairs (%(default)s)"
+    )
+    adain.add_argument(
+        "--out", type=Path, required=True, help="a folder for adain-quality.json, .md and .png"
+    )
+    adain.set_defaults(run=_run_evaluate_adain)
 
 
 def _run_evaluate_encoder(options: argparse.Namespace) -> None:
@@ -100,6 +119,52 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
         benchmarks.write_json(options.out / "fast-quality.json", content)
 
 
+def _run_evaluate_adain(options: argparse.Namespace) -> None:
+    from nstlib import benchmarks, evaluation
+    from nstlib.adain import load_adain
+
+    if options.gatys_pairs < 1:
+        raise ValueError(f"--gatys-pairs is {options.gatys_pairs}; it must be at least 1")
+    photos = _held_out(options.photos, "--contents", options.contents, crop=True)
+    styles = _held_out(options.styles, "--count", options.count, crop=False)
+    model, judge = load_adain(options.model), load_encoder("vgg19")
+    judged = evaluation.evaluate_adain(model, judge, photos, styles)
+    count = len(photos) * len(styles) * len(evaluation.ALPHAS)
+    results = list(tqdm(judged, total=count, leave=False, disable=None))
+    if options.gatys:
+        pairs = list(evaluation.diagonal(list(photos), list(styles)))[: options.gatys_pairs]
+        judged = evaluation.evaluate_gatys(judge, photos, styles, pairs)
+        count = len(pairs) * len(evaluation.GATYS_STEPS)
+        results += tqdm(judged, total=count, leave=False, disable=None)
+    table = evaluation.adain_table(results)
+    print(f"{len(photos)} photos × {len(styles)} styles at {evaluation.SIZE} px\n\n{table}")
+    content = {
+        "machine": benchmarks.machine(),
+        "size": evaluation.SIZE,
+        "readings": evaluation.readings(results),
+        "equal": evaluation.where_equal(results),
+        "results": [dataclasses.asdict(result) | {"left": result.left} for result in results],
+    }
+    benchmarks.write_json(options.out / "adain-quality.json", content)
+    with replaced(options.out / "adain-quality.md") as unfinished:
+        unfinished.write_text(table + "\n", encoding="utf-8")
+    with replaced(options.out / "adain-quality.png") as unfinished:
+        evaluation.draw_quality(results).savefig(unfinished, format="png")
+
+
+def _held_out(folder: Path, flag: str, count: int, crop: bool) -> dict[str, Tensor]:
+    """Return so many held-out pictures of a folder, by their paths in it."""
+    from nstlib import evaluation
+    from nstlib.datasets import picture_paths
+    from nstlib.images import load_image
+
+    if count < 1:
+        raise ValueError(f"{flag} is {count}; it must be at least 1")
+    paths = evaluation.spread(picture_paths(folder, split="held-out"), count)
+    size = evaluation.SIZE
+    return {path.relative_to(folder).as_posix(): load_image(path, size, crop) for path in paths}
+
+
 def _encoder(name: str) -> Encoder:
     if name == "random":
         return random_encoder("slim")
@@ -115,60 +180,41 @@ def add_bench(commands: Any) -> None:
     """Add ``nst bench`` with its subjects."""
     command = commands.add_parser("bench", help="measure speed: ratios in one run, medians")
     subjects = command.add_subparsers(required=True, metavar="WHAT")
-    steps = subjects.add_parser("gatys", help="one step, against VGG-19 as a book has it")
-    steps.add_argument(
-        "--size", type=int, nargs="+", default=[256], help="sides in pixels %(default)s"
-    )
-    steps.add_argument("--repeats", type=int, default=15, help="steps of each (%(default)s)")
-    steps.add_argument("--profile", action="store_true", help="also say where the time goes")
-    steps.add_argument("--device", default="auto")
-    steps.add_argument("--out", type=Path, help="a folder for gatys.json")
-    steps.set_defaults(run=_run_bench_gatys)
-    passes = subjects.add_parser("fast", help="one pass of a fast net, against the plain one")
-    passes.add_argument(
-        "--size", type=int, nargs="+", default=[512], help="sides in pixels %(default)s"
-    )
-    passes.add_argument("--repeats", type=int, default=15, help="passes of each (%(default)s)")
-    passes.add_argument("--device", default="auto")
-    passes.add_argument("--out", type=Path, help="a folder for fast.json")
-    passes.set_defaults(run=_run_bench_fast)
+    for what, work, size, help_text in (
+        ("gatys", "step", 256, "one step, against VGG-19 as a book has it"),
+        ("fast", "pass", 512, "one pass of a fast net, against the plain one"),
+        ("adain", "pass", 512, "one pass of AdaIN, against the plain one"),
+    ):
+        subject = subjects.add_parser(what, help=help_text)
+        subject.add_argument(
+            "--size", type=int, nargs="+", default=[size], help="sides in pixels %(default)s"
+        )
+        subject.add_argument(
+            "--repeats", type=int, default=15, help="timed runs of each (%(default)s)"
+        )
+        if what == "gatys":
+            subject.add_argument("--profile", action="store_true", help="also say where time goes")
+        subject.add_argument("--device", default="auto")
+        subject.add_argument("--out", type=Path, help=f"a folder for {what}.json")
+        subject.set_defaults(run=_run_bench, what=what, work=work, profile=False)
 
 
-def _run_bench_gatys(options: argparse.Namespace) -> None:
+def _run_bench(options: argparse.Namespace) -> None:
     from nstlib import benchmarks
 
+    rows_of = getattr(benchmarks, f"{options.what}_rows")
     machine = benchmarks.machine()
     for key, value in machine.items():
         print(f"{key}: {value}")
-    sizes = []
+    sizes: list[dict[str, object]] = []
     for size in options.size:
-        rows = benchmarks.gatys_rows(size, options.repeats, device=options.device)
-        print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows)}")
-        parts = benchmarks.gatys_parts(size, device=options.device) if options.profile else []
-        if parts:
-            print(f"\n{benchmarks.parts_table(parts)}")
-        sizes.append({"size": size, "rows": rows, "parts": parts})
-    if options.out:
-        content = {
-            "machine": machine,
-            "repeats": options.repeats,
-            "device": options.device,
-            "sizes": sizes,
-        }
-        benchmarks.write_json(options.out / "gatys.json", content)
-
-
-def _run_bench_fast(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks
-
-    machine = benchmarks.machine()
-    for key, value in machine.items():
-        print(f"{key}: {value}")
-    sizes = []
-    for size in options.size:
-        rows = benchmarks.fast_rows(size, options.repeats, device=options.device)
-        print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows, 'pass')}")
+        rows: list[benchmarks.Row] = rows_of(size, options.repeats, device=options.device)
+        print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows, options.work)}")
         sizes.append({"size": size, "rows": rows})
+        if options.profile:
+            parts = benchmarks.gatys_parts(size, device=options.device)
+            print(f"\n{benchmarks.parts_table(parts)}")
+            sizes[-1]["parts"] = parts
     if options.out:
         content = {
             "machine": machine,
@@ -176,7 +222,7 @@ def _run_bench_fast(options: argparse.Namespace) -> None:
             "device": options.device,
             "sizes": sizes,
         }
-        benchmarks.write_json(options.out / "fast.json", content)
+        benchmarks.write_json(options.out / f"{options.what}.json", content)
 
 
 # --------------------------------------------------------------------------------------- doctor

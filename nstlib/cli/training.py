@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nstlib import fast_training, images, painting, training, transform_net
+from nstlib import adain, adain_training, fast_training, images, painting, training, transform_net
 from nstlib.cli.flags import OWN_PICTURES, add_fields, chosen_fields, find_picture
 from nstlib.datasets import Crops, picture_paths
-from nstlib.encoders import load_encoder
+from nstlib.encoders import Encoder, check_taps, load_encoder
+
+ENCODERS = ("slim", "vgg19")
 
 
 def add_distill(commands: Any) -> None:
@@ -50,8 +52,7 @@ def _run_distill(options: argparse.Namespace) -> None:
         Crops(picture_paths(*options.pictures, split=split), recipe.crop)
         for split in ("train", "held-out")
     )
-    _say_skipped(crops)
-    _say_skipped(held_out)
+    _say_skipped([crops, held_out])
     options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     print(f"training on {len(crops)} pictures, judged on {len(held_out)}")
     for progress in distill(
@@ -70,10 +71,31 @@ TRAIN_FAST_EXAMPLES = """examples:
 """
 
 
+TRAIN_ADAIN_EXAMPLES = """examples:
+  nst train adain --content photos/ --style paintings/ --painted 100 --checkpoint runs/adain.pt
+  nst train adain --encoder vgg19 --recipe style10 --learning-rate 1e-4 --decay 5e-5 --batch 8 \\
+    --crop 256 --shorter-side 512 --content coco/train2017/ --style wikiart/ \\
+    --checkpoint runs/literature.pt
+  torchrun --nproc-per-node 2 -m nstlib.cli train adain --content coco/train2017/ \\
+    --style wikiart/ --checkpoint runs/adain.pt
+
+Folders are searched with all those within them, so MS-COCO and WikiArt are taken as they come:
+  coco/train2017/000000000009.jpg ...
+  wikiart/Impressionism/claude-monet_water-lilies-1919.jpg ...
+A .tar file in a folder, such as WebDataset's shards, stands for the pictures in it:
+  coco/train2017-00000.tar ...
+"""
+
+
 def add_train(commands: Any) -> None:
     """Add ``nst train`` with its subjects."""
     command = commands.add_parser("train", help="train a model of your own")
     subjects = command.add_subparsers(required=True, metavar="WHAT")
+    _add_train_fast(subjects)
+    _add_train_adain(subjects)
+
+
+def _add_train_fast(subjects: Any) -> None:
     fast = subjects.add_parser(
         "fast",
         help="a fast style net, of one style or several, with a dial or without",
@@ -86,7 +108,53 @@ def add_train(commands: Any) -> None:
     fast.add_argument(
         "--style-size", type=int, default=256, help="its shorter side in pixels (%(default)s)"
     )
-    fast.add_argument(
+    _add_run(fast, painted="so many painted pictures beside the photos (0)")
+    fast.add_argument("--recipe", default="default", choices=fast_training.RECIPES)
+    add_fields(fast, transform_net.Shape, leave_out=("styles",))
+    add_fields(fast, fast_training.Recipe)
+    add_fields(fast, training.Settings)
+    fast.set_defaults(run=_run_train_fast)
+
+
+def _add_train_adain(subjects: Any) -> None:
+    command = subjects.add_parser(
+        "adain",
+        help="a decoder that paints any photo in the style of any painting",
+        epilog=TRAIN_ADAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--style",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
+        help="paintings, in folders like those of the photos",
+    )
+    _add_run(command, painted="so many painted pictures beside the paintings (0)")
+    command.add_argument(
+        "--eyes", choices=ENCODERS, help="what the losses look with (the decoder's encoder)"
+    )
+    command.add_argument("--recipe", default="default", choices=adain_training.RECIPES)
+    command.add_argument(
+        "--tap", default=argparse.SUPPRESS, help="whose maps it decodes (the recipe's content tap)"
+    )
+    command.add_argument(
+        "--skips",
+        nargs="+",
+        default=argparse.SUPPRESS,
+        metavar="TAP",
+        help="shallower taps whose maps join on the way (none)",
+    )
+    add_fields(command, adain.Shape, leave_out=("widths", "tap", "skips"))
+    add_fields(command, adain_training.Recipe)
+    add_fields(command, training.Settings)
+    command.set_defaults(run=_run_train_adain)
+
+
+def _add_run(command: argparse.ArgumentParser, painted: str) -> None:
+    """Add what every training has: where its photos lie, and what becomes of it."""
+    command.add_argument(
         "--content",
         type=Path,
         nargs="+",
@@ -94,22 +162,22 @@ def add_train(commands: Any) -> None:
         metavar="FOLDER",
         help="photos; a MANIFEST.csv in or above a folder names what is held out",
     )
-    fast.add_argument(
-        "--painted", type=int, default=0, help="so many painted pictures beside the photos (0)"
+    command.add_argument("--painted", type=int, default=0, help=painted)
+    command.add_argument("--crop", type=int, default=128, help="side in pixels (%(default)s)")
+    command.add_argument(
+        "--shorter-side",
+        type=int,
+        default=304,
+        help="larger pictures are made so small; large collections are often used at crops of 256 "
+        "px out of 512 (%(default)s)",
     )
-    fast.add_argument("--crop", type=int, default=128, help="side in pixels (%(default)s)")
-    fast.add_argument(
+    command.add_argument(
         "--checkpoint", type=Path, required=True, help="a .pt file; gone on from where it exists"
     )
-    fast.add_argument("--every", type=int, default=500, help="steps between two (%(default)s)")
-    fast.add_argument("--log", type=Path, help="a folder for TensorBoard, and sheets of samples")
-    fast.add_argument("--encoder", default="slim", choices=("slim", "vgg19"))
-    fast.add_argument("--recipe", default="default", choices=fast_training.RECIPES)
-    fast.add_argument("--device", default="auto")
-    add_fields(fast, transform_net.Shape, leave_out=("styles",))
-    add_fields(fast, fast_training.Recipe)
-    add_fields(fast, training.Settings)
-    fast.set_defaults(run=_run_train_fast)
+    command.add_argument("--every", type=int, default=500, help="steps between two (%(default)s)")
+    command.add_argument("--log", type=Path, help="a folder for TensorBoard, and sheets of samples")
+    command.add_argument("--encoder", default="slim", choices=ENCODERS, help="(%(default)s)")
+    command.add_argument("--device", default="auto")
 
 
 def _run_train_fast(options: argparse.Namespace) -> None:
@@ -123,22 +191,39 @@ def _run_train_fast(options: argparse.Namespace) -> None:
         # What is quick, and may be wrong, before the photos are decoded, which takes long.
         options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         net, styles = _net_to_train(options, shape, settings.seed)
-        encoder, crops = load_encoder(options.encoder), _crops(options)
+        encoder = load_encoder(options.encoder)
+        crops = _crops(options, options.content, options.painted)
         task = fast_training.FastNetTask(net, styles, crops, encoder, recipe)
         if rank == 0:
-            _say_skipped(crops)
             print(f"training on {len(crops)} pictures")
-        steps = training.train(
-            task,
-            settings,
-            options.checkpoint,
-            every=options.every,
-            device=options.device,
-            log=options.log,
-        )
-        _watch(steps, settings.steps, quiet=rank > 0)
-    if rank == 0:
-        print(options.checkpoint.with_suffix(".safetensors"))
+        _train(task, settings, options, [crops], rank)
+
+
+def _run_train_adain(options: argparse.Namespace) -> None:
+    settings = training.Settings(**chosen_fields(options, training.Settings))
+    chosen = chosen_fields(options, adain_training.Recipe)
+    recipe = dataclasses.replace(adain_training.RECIPES[options.recipe], **chosen)
+    with training.processes() as rank:
+        options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        encoder = load_encoder(options.encoder)
+        eyes = encoder if options.eyes in (None, options.encoder) else load_encoder(options.eyes)
+        check_taps(eyes, recipe.taps, "recipe")
+        decoder = _decoder_to_train(options, encoder, recipe.content_tap, settings.seed)
+        photos = _crops(options, options.content)
+        paintings = _crops(options, options.style, options.painted)
+        task = adain_training.AdaINTask(decoder, encoder, photos, paintings, eyes, recipe)
+        if rank == 0:
+            print(f"training on {len(photos)} photos and {len(paintings)} paintings")
+        _train(task, settings, options, [photos, paintings], rank)
+
+
+def _decoder_to_train(
+    options: argparse.Namespace, encoder: Encoder, tap: str, seed: int
+) -> adain.Decoder:
+    fields = {"tap": tap} | chosen_fields(options, adain.Shape)
+    fields["skips"] = tuple(fields.get("skips", ()))
+    torch.manual_seed(seed)
+    return adain.Decoder.of(encoder, **fields)
 
 
 def _net_to_train(
@@ -152,21 +237,58 @@ def _net_to_train(
     return transform_net.TransformNet(**shape), styles
 
 
-def _crops(options: argparse.Namespace) -> Crops:
-    photos: list[Path | Tensor] = [*picture_paths(*options.content, split="train")]
-    painted = [painting.random(seed, size=304) for seed in range(options.painted)]
-    return Crops([*photos, *painted], options.crop)
+def _crops(options: argparse.Namespace, folders: Sequence[Path], painted: int = 0) -> Crops:
+    """Return what is for training in folders, and so many painted pictures."""
+    paths: list[Path | Tensor] = [*picture_paths(*folders, split="train", shards=True)]
+    more = [painting.random(seed, size=304) for seed in range(painted)]
+    return Crops([*paths, *more], options.crop, options.shorter_side)
 
 
-def _say_skipped(crops: Crops) -> None:
-    for line in crops.skipped:
-        print(f"left out: {line}", file=sys.stderr)
-    if crops.skipped:
-        print(f"left out: {len(crops.skipped)} in all", file=sys.stderr)
+def _train(
+    task: training.Task[Any],
+    settings: training.Settings,
+    options: argparse.Namespace,
+    crops: Sequence[Crops],
+    rank: int,
+) -> None:
+    steps = training.train(
+        task,
+        settings,
+        options.checkpoint,
+        every=options.every,
+        device=options.device,
+        log=options.log,
+    )
+    _watch(steps, settings.steps, crops, rank)
+    if rank == 0:
+        print(options.checkpoint.with_suffix(".safetensors"))
 
 
-def _watch(steps: Iterable[training.Progress], count: int, quiet: bool) -> None:
-    """Show a bar on a terminal, and a line of JSON, the mean losses, for each checkpoint."""
+def _skipped(crops: Iterable[Crops]) -> Collection[str]:
+    """Return a line for each picture that is left out, once."""
+    return dict.fromkeys(line for each in crops for line in each.skipped)
+
+
+def _say_skipped(crops: Sequence[Crops], told: Collection[str] = ()) -> Collection[str]:
+    """Print which pictures are left out, but for those that were told of; return all of them."""
+    lines = _skipped(crops)
+    new = [line for line in lines if line not in told]
+    for line in new:
+        tqdm.write(f"left out: {line}", file=sys.stderr)
+    if new:
+        tqdm.write(f"left out: {len(lines)} in all", file=sys.stderr)
+    return lines
+
+
+def _watch(
+    steps: Iterable[training.Progress], count: int, crops: Sequence[Crops], rank: int
+) -> None:
+    """Show a bar on a terminal, and a line of JSON, the mean losses, for each checkpoint.
+
+    Pictures that turn out to be unusable when they are drawn are told of by whoever drew them.
+    """
+    quiet = rank > 0
+    told = _skipped(crops) if quiet else _say_skipped(crops)
     sums: Counter[str] = Counter()
     since = 0
     bar = tqdm(total=count, unit="step", leave=False, disable=True if quiet else None)
@@ -176,6 +298,8 @@ def _watch(steps: Iterable[training.Progress], count: int, quiet: bool) -> None:
         bar.n = progress.step
         bar.set_postfix(loss=f"{progress.losses['total']:.4g}", refresh=False)
         bar.update(0)
+        if progress.saved:
+            told = _say_skipped(crops, told)
         if progress.saved and not quiet:
             means = {name: round(value / since, 5) for name, value in sums.items()}
             left = round(progress.seconds_left)

@@ -6,6 +6,8 @@ functions, so that a plain cell, or a test, can draw the same without controls.
 
 from __future__ import annotations
 
+from nstlib.widgets.adain_lab import AdaINLab
+from nstlib.widgets.browser import SampleBrowser
 from nstlib.widgets.controls import (
     Control,
     choice_control,
@@ -23,6 +25,7 @@ from nstlib.widgets.pictures import PicturePicker
 from nstlib.widgets.progress import Throttle, work_done
 
 __all__ = [
+    "AdaINLab",
     "Control",
     "Explorer",
     "FastLab",
@@ -30,6 +33,7 @@ __all__ = [
     "NetPicker",
     "PicturePicker",
     "Record",
+    "SampleBrowser",
     "StyleMixer",
     "Throttle",
     "choice_control",

@@ -48,8 +48,10 @@ def full_words(name: str) -> str:
     return " ".join(words).capitalize()
 
 
-def range_control(name: str, of: Range, value: float, live: bool = False) -> Control:
-    """Return the slider of a number.
+def range_control(
+    name: str, of: Range, value: float, live: bool = False, step: float | None = None
+) -> Control:
+    """Return the slider of a number; without a ``step``, a hundredth of the range.
 
     What spans decades moves in powers of ten. If it may also be 0, which no power of ten is, it has
     an off switch, and its slider spans three decades to each side of ``value``.
@@ -68,7 +70,7 @@ def range_control(name: str, of: Range, value: float, live: bool = False) -> Con
     if not of.log:
         whole = isinstance(value, int)
         kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-        step = 1 if whole else (of.high - of.low) / 100
+        step = step or (1 if whole else (of.high - of.low) / 100)
         return plain(kind(value=value, min=of.low, max=of.high, step=step, **options))
     begin, high = value or 1.0, math.log10(of.high)
     low = math.log10(of.low) if of.low > 0 else round(math.log10(begin)) - _DECADES

@@ -7,10 +7,8 @@ where the control that was moved is handled.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import ipywidgets
 import torch
 from torch import Tensor
 
-from nstlib import images
 from nstlib.config import Range
 from nstlib.transform_net import TransformNet
 from nstlib.widgets.controls import Control, plain, range_control
@@ -26,7 +23,6 @@ from nstlib.widgets.display import (
     USERS_ERRORS,
     add_classes,
     image_widget,
-    pixels,
     preview,
     sentence,
     told,
@@ -34,11 +30,23 @@ from nstlib.widgets.display import (
 from nstlib.widgets.menu_keys import MenuKeys
 from nstlib.widgets.mixer import LABEL_WIDTH, StyleMixer
 from nstlib.widgets.nets import SHIPPED, NetPicker
-from nstlib.widgets.pictures import PicturePicker, save_picture
+from nstlib.widgets.pictures import (
+    WRAPPING,
+    Result,
+    at_size,
+    caption,
+    check_size,
+    draw,
+    photo_picker,
+    save_button,
+    save_picture,
+    timed,
+)
+
+__all__ = ["FastLab", "Params", "Result", "caption", "compute", "draw"]
 
 _DIAL = "The more, the further the picture goes from the photo, towards the style"
 _SIDE_BY_SIDE = {"flex": "1 1 0", "min_width": "0", "max_height": "440px"}
-_WRAPPING = {"flex_flow": "row wrap", "align_items": "center"}
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,6 @@ class Params:
     net: TransformNet
     style: Mapping[str, float] | None = None  # styles of the net by weight; without, its first
     style_weight: float | None = None  # without, the upper end of the net's dial
-
-
-@dataclass(frozen=True)
-class Result:
-    """A picture, how long the net took, and on what."""
-
-    image: Tensor  # (1, 3, H, W)
-    seconds: float
-    place: str
 
 
 def compute(params: Params) -> Result:
@@ -73,35 +72,10 @@ def compute(params: Params) -> Result:
         >>> tuple(result.image.shape)
         (1, 3, 24, 32)
     """
-    began = time.perf_counter()
-    image = params.net.stylize(params.photo, params.style, params.style_weight)
-    seconds = time.perf_counter() - began
-    device = params.net.head.weight.device.type
-    threads = torch.get_num_threads()
-    here = f"{threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else device
-    return Result(image, seconds, here)
-
-
-def draw(result: Result) -> bytes:
-    """Return the picture as the bytes of a JPEG file: a longer side above 1024 px becomes that.
-
-    Example:
-        >>> draw(Result(torch.rand(1, 3, 24, 32), 0.1, "2 threads"))[6:10]
-        b'JFIF'
-    """
-    return preview(result.image)
-
-
-def caption(result: Result) -> str:
-    """Return what a picture cost, in words.
-
-    Example:
-        >>> caption(Result(torch.rand(1, 3, 24, 32), 0.143, "2 threads"))
-        '32 × 24 px in 143 ms on 2 threads'
-    """
-    milliseconds = 1000 * result.seconds
-    took = f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{result.seconds:.1f} s"
-    return f"{pixels(result.image)} in {took} on {result.place}"
+    return timed(
+        lambda: params.net.stylize(params.photo, params.style, params.style_weight),
+        params.net.head.weight.device,
+    )
 
 
 class FastLab:
@@ -142,19 +116,17 @@ class FastLab:
         style_weight: float | None = None,
         folder: str | Path = "out",
     ) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size is {size!r}; it takes a whole number of pixels, 1 or more")
+        check_size("size", size)
         self._size = size
         self._folder = Path(folder)
-        photos = {name: partial(images.sample, name) for name in images.sample_names()}
-        self.photo = PicturePicker("Photo", "photo", photos, photo)
+        self.photo = photo_picker(photo)
         self.nets = NetPicker(SHIPPED if net is None else net)
         # A wrong style ends it here; and what torch loads with its first pass is no picture's time.
         self.nets.net.stylize(torch.zeros(1, 3, 8, 8), style, style_weight)
         self.controls: dict[str, Control] = {}
         self.mixer: StyleMixer | None = None
         self._make_controls(_weights(self.nets.net, style), style_weight)
-        self._resized = self._at_size()
+        self._resized = at_size(self.photo.image, self._size)  # once, not at each move
         self._paint()
         self._make_displays()
         self.view = self._laid_out()
@@ -221,7 +193,7 @@ class FastLab:
         self.picture.value, self.status.value = draw(self._result), told(caption(self._result))
 
     def _take_photo(self) -> None:
-        self._resized = self._at_size()
+        self._resized = at_size(self.photo.image, self._size)
         self.photo_shown.value = preview(self._resized)
         self._answer()
 
@@ -238,11 +210,6 @@ class FastLab:
         )
         self._settings.children = self._setting_views()
         self._answer()
-
-    def _at_size(self) -> Tensor:
-        """Return the photo at the size of the picture to make: once, not at each move."""
-        photo = self.photo.image
-        return images.resize(photo, min(self._size, *photo.shape[2:]))
 
     def _recipe_of(self, params: Params) -> dict[str, Any]:
         style = params.style or {}
@@ -276,12 +243,7 @@ class FastLab:
         self.picture = image_widget(draw(self._result), **_SIDE_BY_SIDE)
         self.status = ipywidgets.HTML(told(caption(self._result)))
         self.message = ipywidgets.HTML()
-        self.save_button = ipywidgets.Button(
-            description="Save",
-            icon="save",
-            tooltip="Write the picture, at all its pixels, with its recipe",
-            layout={"width": "104px"},
-        )
+        self.save_button = save_button("Write the picture, at all its pixels, with its recipe")
         self.save_button.on_click(self.save)
         self.photo.on_change(self._take_photo)
         self.nets.on_change(self._take_net)
@@ -294,16 +256,13 @@ class FastLab:
             hint = ipywidgets.HTML(
                 "or mix: beside each slider stands its share", layout={"margin": "2px 8px"}
             )
-            views += [ipywidgets.HBox([self.mixer.menu, hint], layout=_WRAPPING), self.mixer.view]
+            views += [ipywidgets.HBox([self.mixer.menu, hint], layout=WRAPPING), self.mixer.view]
         return views
 
     def _laid_out(self) -> Any:
         """Put the parts in their places, and name them for style sheets and tests."""
         row, column = ipywidgets.HBox, ipywidgets.VBox
-        menu = self.photo.menu
-        menu.description, menu.style.description_width = "Photo", "44px"
-        menu.layout.width = "230px"
-        photo = row([menu, self.photo.upload])
+        photo = self.photo.line()
         # The message has its line also while it is empty, so that nothing jumps from under a hand.
         told_here = column(
             [self.status, self.message], layout={"flex": "1 1 auto", "min_height": "62px"}
@@ -311,7 +270,7 @@ class FastLab:
         self._settings = column(self._setting_views())
         view = column(
             [
-                row([photo, self.nets.menu], layout=_WRAPPING),
+                row([photo, self.nets.menu], layout=WRAPPING),
                 self.photo.message,
                 self.nets.message,
                 row([self.photo_shown, self.picture], layout={"grid_gap": "8px"}),

@@ -1,21 +1,34 @@
-"""Pictures in and out of a lab: chosen, brought by the user, and saved with their recipe."""
+"""Pictures in and out of a lab: chosen, brought by the user, made, and saved with their recipe."""
 
 from __future__ import annotations
 
 import html
 import io
 import itertools
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import torch
 from torch import Tensor
 
 from nstlib import images
 from nstlib.config import data_dir
-from nstlib.widgets.display import USERS_ERRORS, at_most, image_widget, pixels, sentence, told
+from nstlib.widgets.display import (
+    USERS_ERRORS,
+    at_most,
+    image_widget,
+    pixels,
+    preview,
+    sentence,
+    told,
+)
+
+WRAPPING = {"flex_flow": "row wrap", "align_items": "center"}
 
 _PICTURE_FILES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"),
@@ -34,6 +47,7 @@ class PicturePicker:
     def __init__(
         self, title: str, kind: str, shipped: Mapping[str, _Loader], first: str | Path | Tensor
     ) -> None:
+        self._title = title
         self._loaders = {**shipped, **_own_pictures()}
         self.name = self._add(first, f"the notebook's {kind}")
         self.image = self._loaders[self.name]()
@@ -59,6 +73,12 @@ class PicturePicker:
     def on_change(self, follower: Callable[[], None]) -> None:
         """Call ``follower`` whenever another picture has been chosen."""
         self._followers.append(follower)
+
+    def line(self) -> Any:
+        """Return the menu, named by the title, and the button beside it."""
+        self.menu.description, self.menu.style.description_width = self._title, "44px"
+        self.menu.layout.width = "230px"
+        return ipywidgets.HBox([self.menu, self.upload])
 
     def _add(self, first: str | Path | Tensor, name: str) -> str:
         """Make sure that the menu has what the notebook begins with; return its name there."""
@@ -104,12 +124,103 @@ class PicturePicker:
         return images.to_jpeg_bytes(at_most(self.image, 320))
 
 
+def at_size(image: Tensor, size: int) -> Tensor:
+    """Return a picture with a shorter side of ``size``; a smaller one keeps its own pixels."""
+    return images.resize(image, min(size, *image.shape[2:]))
+
+
+def check_size(name: str, size: int) -> None:
+    """Raise ValueError unless ``size`` is a number of pixels."""
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name} is {size!r}; it takes a whole number of pixels, 1 or more")
+
+
+def photo_picker(first: str | Path | Tensor) -> PicturePicker:
+    """Return a picker of photos; what ships are the samples."""
+    photos = {name: partial(images.sample, name) for name in images.sample_names()}
+    return PicturePicker("Photo", "photo", photos, first)
+
+
+def style_picker(first: str | Path | Tensor) -> PicturePicker:
+    """Return a picker of paintings; what ships are the painted styles."""
+    paintings = {name: partial(images.style, name) for name in images.style_names()}
+    return PicturePicker("Style", "painting", paintings, first)
+
+
 def _own_pictures() -> dict[str, _Loader]:
     """Return a loader for each picture in the user's own folder."""
     folder = data_dir() / "mine"
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     pictures = [file for file in files if file.suffix.lower() in _PICTURE_FILES]
     return {file.name: partial(images.load_image, file) for file in pictures}
+
+
+# ------------------------------------------------------------------------------------------- made
+
+
+@dataclass(frozen=True)
+class Result:
+    """A picture, how long it took, and on what."""
+
+    image: Tensor  # (1, 3, H, W)
+    seconds: float
+    place: str
+
+
+def timed(paint: Callable[[], Tensor], device: torch.device) -> Result:
+    """Return what ``paint`` returns, and how long ``device`` took for it.
+
+    Example:
+        >>> timed(lambda: torch.rand(1, 3, 24, 32), torch.device("cuda")).place
+        'cuda'
+    """
+    began = time.perf_counter()
+    image = paint()
+    seconds = time.perf_counter() - began
+    threads = torch.get_num_threads()
+    cores = f"{threads} thread{'s' if threads > 1 else ''}"
+    return Result(image, seconds, cores if device.type == "cpu" else device.type)
+
+
+def draw(result: Result) -> bytes:
+    """Return the picture as the bytes of a JPEG file: a longer side above 1024 px becomes that.
+
+    Example:
+        >>> draw(Result(torch.rand(1, 3, 24, 32), 0.1, "2 threads"))[6:10]
+        b'JFIF'
+    """
+    return preview(result.image)
+
+
+def took(seconds: float) -> str:
+    """Return the time of an answer in words.
+
+    Example:
+        >>> took(0.143), took(2.44)
+        ('143 ms', '2.4 s')
+    """
+    milliseconds = 1000 * seconds
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{seconds:.1f} s"
+
+
+def caption(result: Result) -> str:
+    """Return what a picture cost, in words.
+
+    Example:
+        >>> caption(Result(torch.rand(1, 3, 24, 32), 0.143, "2 threads"))
+        '32 × 24 px in 143 ms on 2 threads'
+    """
+    return f"{pixels(result.image)} in {took(result.seconds)} on {result.place}"
+
+
+# ------------------------------------------------------------------------------------------ saved
+
+
+def save_button(tooltip: str) -> Any:
+    """Return the button that saves a picture."""
+    return ipywidgets.Button(
+        description="Save", icon="save", tooltip=tooltip, layout={"width": "104px"}
+    )
 
 
 def save_picture(
