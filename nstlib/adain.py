@@ -38,7 +38,6 @@ from nstlib.encoders import (
     conv_names,
     load_encoder,
     mirrored_maps,
-    unwrapped,
 )
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
@@ -529,7 +528,6 @@ def load_adain(
     if source == "adain":
         path = config.data_dir() / "weights" / "adain.safetensors"
     state, facts = read_weights(path)
-    state = unwrapped(state)
     is_of_port = "1.weight" in state
     try:
         if is_of_port:

@@ -380,7 +380,6 @@ def _may_be_vgg19(path: Path) -> bool:
 
 def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     state, facts = read_weights(path)
-    state = unwrapped(state)
     try:
         widths, source = _checked_widths(facts["widths"]), str(facts["weights"])
     except (KeyError, TypeError, ValueError) as error:
@@ -391,7 +390,6 @@ def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
 
 def _load_vgg19(path: Path, pooling: Pooling, padding: Padding | None) -> Encoder:
     state, _ = read_weights(path)
-    state = unwrapped(state)
     is_of_port = "0.weight" in state and state["0.weight"].shape == (3, 3, 1, 1)
     if is_of_port:
         state = _from_adain_port(state, path)
@@ -469,16 +467,6 @@ def _whose(conv1_1: Tensor, path: Path) -> str:
             if hashlib.file_digest(file, "sha256").hexdigest()[:8] in path.stem:
                 return "torchvision"
     return f"unknown ({path.name})"
-
-
-def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights without the ``module.`` that their names begin with where a wrapper saved them.
-
-    Example:
-        >>> list(unwrapped({"module.convs.conv1_1.bias": torch.zeros(2)}))
-        ['convs.conv1_1.bias']
-    """
-    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _fill(encoder: Encoder, state: Mapping[str, Tensor], path: Path) -> Encoder:

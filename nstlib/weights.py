@@ -46,7 +46,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
             facts = json.loads(metadata.get("config", "{}"))
-            return load_file(path), facts if isinstance(facts, dict) else {}
+            return _unwrapped(load_file(path)), facts if isinstance(facts, dict) else {}
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
@@ -58,4 +58,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{path}: holds no table of tensors by name")
-    return {name: value.detach() for name, value in loaded.items()}, {}  # a Parameter's value
+    return _unwrapped({name: value.detach() for name, value in loaded.items()}), {}
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off the ``module.`` with which the names of a model saved inside DDP's wrapper begin."""
+    return {name.removeprefix("module."): value for name, value in state.items()}

@@ -405,7 +405,7 @@ def test_weights_that_point_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_extra(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_modules(monkeypatch)
     assert look(f"optional: {extra}") == Finding(f"optional: {extra}", "complete")
-    lost = doctor.EXTRAS[extra][1]
+    lost = doctor.EXTRAS[extra][-1]
     without_modules(monkeypatch, lost)
     advice = f'pip install "nstlib[{extra}]"'
     assert look(f"optional: {extra}") == Finding(f"optional: {extra}", f"missing: {lost}", advice)
