@@ -84,12 +84,17 @@ gallery: $(READY)
 bench: $(READY)
 	@$(BIN)/nst bench gatys --profile
 	@$(BIN)/nst bench fast
+	@$(BIN)/nst bench adain
 
 soak: $(READY)
 	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
 	$(BIN)/nst bench fast --size 256 512 --repeats 30 --out data/benchmarks
+	$(BIN)/nst bench adain --size 256 512 --repeats 15 --out data/benchmarks
+	NSTLIB_WHOLE_NOTEBOOKS=1 $(BIN)/pytest tests/test_browser.py
 ifdef PICTURES
 	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks
+	$(BIN)/nst evaluate adain --photos "$(PICTURES)/content" --styles "$(PICTURES)/style" --gatys \
+		--out data/benchmarks
 	$(BIN)/nst evaluate encoder --encoders slim vgg19 random --pictures "$(PICTURES)" \
 		--out data/benchmarks
 else

@@ -119,6 +119,7 @@ class Shape:
     skips: tuple[str, ...] = ()  # shallower taps whose maps join on the way
     coarse: int = 0  # residual blocks at twice the tap's stride: larger strokes, few products
     coarse_channels: int = 128
+    last_channels: int = 0  # before the last convolution, where pixels are most; 0: the encoder's
     output: Output = "sigmoid"  # or a clamp; both end in [0, 1]
 
     def __post_init__(self) -> None:
@@ -137,6 +138,8 @@ class Shape:
                 f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 "
                 "blocks or more, of 1 channel at least"
             )
+        if self.last_channels < 0:
+            raise ValueError(f"last_channels is {self.last_channels}; it must be at least 0")
         if self.output not in get_args(Output):
             outputs = ", ".join(map(repr, get_args(Output)))
             raise ValueError(f"output is {self.output!r}; it takes {outputs}")
@@ -200,10 +203,12 @@ class Decoder(nn.Module):
     def __init__(self, **fields: Any) -> None:
         super().__init__()
         self.shape = shape = Shape(**fields)
-        inputs = (3, *shape.widths)  # of the encoder's layers: what their mirrors return
+        given = [3, *shape.widths]  # channels that the mirror of each layer returns, and takes
+        if shape.last_channels and len(shape.layers) > 1:
+            given[1] = shape.last_channels
         self.convs, self.sides = nn.ModuleDict(), nn.ModuleDict()
         for i, layer in reversed(list(enumerate(shape.layers))):
-            many, fewer = shape.widths[i], inputs[i]
+            fewer, many = given[i], given[i + 1]
             # Where the encoder halved the maps after this layer, its mirror grows them first.
             is_halved = layer != shape.layers[-1] and _block(shape.layers[i + 1]) > _block(layer)
             if is_halved:
@@ -211,9 +216,9 @@ class Decoder(nn.Module):
             else:
                 self.convs[layer] = Conv(many, fewer, 3, bias=True)
             if _relu(layer) in shape.skips:
-                self.sides[layer] = Conv(many, fewer, 3)
+                self.sides[layer] = Conv(shape.widths[i], fewer, 3)
         self.coarse = (
-            Coarse(shape.widths[-1], shape.coarse_channels, shape.coarse, inputs[-2])
+            Coarse(shape.widths[-1], shape.coarse_channels, shape.coarse, given[-2])
             if shape.coarse
             else None
         )

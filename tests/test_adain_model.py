@@ -29,7 +29,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "skips": {"skips": ("relu1_1", "relu2_1")},
     "coarse": {"coarse": 1, "coarse_channels": 8},
     "all": {"skips": ("relu1_2", "relu2_1"), "coarse": 2, "coarse_channels": 8, "output": "clamp"},
-    "relu1_1": {"tap": "relu1_1"},
+    "narrow": {"last_channels": 4, "skips": ("relu1_1",), "coarse": 1, "coarse_channels": 8},
+    "relu1_2, narrow": {"tap": "relu1_2", "last_channels": 4, "coarse": 1, "coarse_channels": 8},
+    "relu1_1": {"tap": "relu1_1", "last_channels": 4},
     "relu4_1, coarse": {"tap": "relu4_1", "coarse": 1, "coarse_channels": 8},
     "relu5_1": {"tap": "relu5_1"},
 }

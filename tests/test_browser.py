@@ -1,4 +1,4 @@
-"""Notebooks 01, A1 and 02 in a real JupyterLab and a real browser, as a student meets them.
+"""The widgets of the notebooks in a real JupyterLab and a real browser, as a student meets them.
 
 One server and one page serve all tests of this file; they go in the order of a first visit: run
 all cells, move a slider, press Run and Stop, bring a picture, save; then on to the next notebook.
@@ -6,22 +6,23 @@ all cells, move a slider, press Run and Stop, bring a picture, save; then on to 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import numpy as np
 import psutil
 import pytest
@@ -32,7 +33,7 @@ from nstlib.images import load_image, read_recipe, save_image
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-# The first test runs the whole notebook: on a busy machine that takes minutes.
+# Whole notebooks (``make soak``) take minutes on a busy machine.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 CHROMIUM_FLAGS = (
@@ -44,6 +45,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+WIDGET = re.compile(r"\b(\w+Lab|SampleBrowser|explore)\(")  # what makes one, in a cell
 SETTINGS = {  # what would ask the network for news, and lay a notice over the page
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
@@ -146,11 +148,41 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
-    for notebook in (root / "notebooks").glob("*.ipynb"):
-        number = notebook.name.partition("-")[0]
-        shutil.copy(notebook, folder / "notebooks" / f"{number}.ipynb")
+    for path in (root / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        if "NSTLIB_WHOLE_NOTEBOOKS" not in os.environ:
+            notebook.cells = cells_for_widgets(notebook.cells)
+        number = path.name.partition("-")[0]
+        nbformat.write(notebook, folder / "notebooks" / f"{number}.ipynb")
     with jupyterlab(folder) as server:
         yield server
+
+
+def cells_for_widgets(cells: Sequence[Any]) -> list[Any]:
+    """Return the cells that show a widget, and those that define what they use, in order.
+
+    That every cell runs is shown by nbval, without a browser; ``make soak`` does it with one.
+    """
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    uses, defines = zip(*(names_of(cell.source) for cell in code), strict=True)
+    wanted = {i for i, cell in enumerate(code) if WIDGET.search(cell.source)}
+    for i in reversed(range(len(code))):
+        for name in uses[i] if i in wanted else ():
+            wanted |= {next((j for j in reversed(range(i)) if name in defines[j]), i)}
+    return [code[i] for i in sorted(wanted)]
+
+
+def names_of(source: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell reads, and those that it gives a value."""
+    read, given = set(), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else given).add(node.id)
+        elif isinstance(node, ast.alias):
+            given.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            given.add(node.name)
+    return read, given
 
 
 @pytest.fixture(scope="module")
