@@ -287,8 +287,8 @@ class TransformNet(nn.Module):
         if condition is None:
             condition = self.condition()
         condition = condition.to(image.device).expand(len(image), -1)
-        features = _with_margin(image, self.shape)
-        features = features.to(self.dtype, memory_format=torch.channels_last)
+        features = image.to(self.dtype, memory_format=torch.channels_last)
+        features = _with_margin(features, self.shape)
         norms = iter(self.norms)
         for conv in (self.stem, *self.down):
             features = next(norms)(conv(features), condition, relu=True)
