@@ -89,7 +89,7 @@ bench: $(READY)
 soak: $(READY)
 	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
 	$(BIN)/nst bench fast --size 256 512 --repeats 30 --out data/benchmarks
-	$(BIN)/nst bench adain --size 256 512 --repeats 15 --out data/benchmarks
+	$(BIN)/nst bench adain --size 256 512 --large 4000 6000 --out data/benchmarks
 	NSTLIB_WHOLE_NOTEBOOKS=1 $(BIN)/pytest tests/test_browser.py
 ifdef PICTURES
 	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks

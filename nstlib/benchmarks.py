@@ -12,19 +12,22 @@ import os
 import platform
 import re
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity
 
 from nstlib import config, gatys
-from nstlib.adain import AdaIN, Decoder, load_adain
+from nstlib.adain import TILE, AdaIN, Decoder, load_adain
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
 from nstlib.transform_net import TransformNet, load_net
@@ -262,6 +265,49 @@ def adain_contenders(
             small.stylize, small.content(photo), small_style
         ),
     }
+
+
+@dataclass(frozen=True)
+class Large:
+    """One pass over a photo that is made in tiles."""
+
+    height: int
+    width: int
+    seconds: float
+    gigabytes: float  # at the peak, beyond what the process had with the photo and the result
+
+
+def adain_large(height: int, width: int, shipped: AdaIN | None = None) -> Large:
+    """Time a photo of ``height`` × ``width`` px in tiles on the CPU, and weigh the memory it takes."""
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.rand(1, 3, height, width, generator=generator)
+    model = shipped or load_adain()
+    style = model.style(photo[..., :256, :256])
+    with _PeakMemory() as peak:
+        started = time.perf_counter()
+        painted = model.stylize(photo, style, tile=TILE)
+        seconds = time.perf_counter() - started
+    beyond = peak.bytes - painted.numel() * painted.element_size()
+    return Large(height, width, seconds, beyond / 1e9)
+
+
+class _PeakMemory:
+    """By how much this process grew within a block, at the most: looked at every few milliseconds."""
+
+    def __enter__(self) -> Self:
+        self._process, self._over = psutil.Process(), threading.Event()
+        self._before, self.bytes = self._process.memory_info().rss, 0
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._watcher.join()
 
 
 class PlainAdaIN(nn.Module):

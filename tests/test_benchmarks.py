@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +161,23 @@ def test_a_profile_names_the_work_that_was_done() -> None:
         benchmarks.profile("none", iter([]), device="mps")
     with pytest.raises(ValueError, match="steps is 0"):
         benchmarks.profile("none", iter([]), steps=0)
+
+
+def test_a_large_photo_is_timed_and_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tiles of 256 px it takes less memory than in one piece, as a photo of 1 MP shows."""
+    model = small_adain(5)
+    monkeypatch.setattr(benchmarks, "TILE", 256)
+    in_tiles = benchmarks.adain_large(1024, 1024, model)
+    monkeypatch.setattr(benchmarks, "TILE", 1024)
+    whole = benchmarks.adain_large(1024, 1024, model)
+    assert (in_tiles.height, in_tiles.width) == (1024, 1024)
+    assert in_tiles.seconds > 0
+    assert in_tiles.gigabytes < 0.5 * whole.gigabytes
+
+
+def test_the_peak_is_seen_though_it_is_over() -> None:
+    with benchmarks._PeakMemory() as peak:
+        block = torch.ones(50_000_000)  # 200 MB
+        time.sleep(0.1)
+        del block
+    assert 0.19e9 < peak.bytes < 0.3e9

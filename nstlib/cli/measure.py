@@ -194,9 +194,17 @@ def add_bench(commands: Any) -> None:
         )
         if what == "gatys":
             subject.add_argument("--profile", action="store_true", help="also say where time goes")
+        if what == "adain":
+            subject.add_argument(
+                "--large",
+                type=int,
+                nargs=2,
+                metavar=("HEIGHT", "WIDTH"),
+                help="also time a photo in tiles, and weigh its memory",
+            )
         subject.add_argument("--device", default="auto")
         subject.add_argument("--out", type=Path, help=f"a folder for {what}.json")
-        subject.set_defaults(run=_run_bench, what=what, work=work, profile=False)
+        subject.set_defaults(run=_run_bench, what=what, work=work, profile=False, large=None)
 
 
 def _run_bench(options: argparse.Namespace) -> None:
@@ -215,13 +223,19 @@ def _run_bench(options: argparse.Namespace) -> None:
             parts = benchmarks.gatys_parts(size, device=options.device)
             print(f"\n{benchmarks.parts_table(parts)}")
             sizes[-1]["parts"] = parts
+    content: dict[str, object] = {
+        "machine": machine,
+        "repeats": options.repeats,
+        "device": options.device,
+        "sizes": sizes,
+    }
+    if options.large:
+        content["large"] = large = benchmarks.adain_large(*options.large)
+        print(
+            f"\n{large.height} × {large.width} px in tiles: {large.seconds:.0f} s, "
+            f"{large.gigabytes:.2f} GB beyond the photo and the result"
+        )
     if options.out:
-        content = {
-            "machine": machine,
-            "repeats": options.repeats,
-            "device": options.device,
-            "sizes": sizes,
-        }
         benchmarks.write_json(options.out / f"{options.what}.json", content)
 
 
