@@ -325,6 +325,15 @@ class AdaIN(nn.Module):
         height, width = image.shape[2:]
         return Content(self._encoded(image), (height, width), image.device)
 
+    def content_or_photo(self, image: Tensor) -> Content | Tensor:
+        """Return what :meth:`stylize` is to be given for several styles or alphas of one photo.
+
+        That is its :meth:`content`; or the photo as it is where it will be made in tiles, since the
+        maps of all tiles would fill the memory.
+        """
+        check_image("content", image, batch=True)
+        return image if _is_large(image) else self.content(image)
+
     @torch.no_grad()
     def stylize(
         self,
@@ -356,8 +365,7 @@ class AdaIN(nn.Module):
                 )
         else:
             check_image("content", content, batch=True)
-            if tile is None and content.shape[2] * content.shape[3] > LARGEST_WHOLE:
-                tile = TILE
+            tile = TILE if tile is None and _is_large(content) else tile
         style = style if isinstance(style, Style) else self.style(style)
         self._check_maps("style", style.means)
         with reused_memory():
@@ -491,6 +499,10 @@ def _restyled(
     """Compute :func:`nstlib.kernels.adain` with statistics that are known already."""
     gain = torch.lerp(std, style.stds[tap], alpha)
     return renormalized(features, mean, std, gain, torch.lerp(mean, style.means[tap], alpha))
+
+
+def _is_large(image: Tensor) -> bool:
+    return image.shape[2] * image.shape[3] > LARGEST_WHOLE
 
 
 def _in_whole_strides(image: Tensor, stride: int) -> Tensor:

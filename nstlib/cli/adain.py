@@ -76,19 +76,13 @@ def _run_adain(options: argparse.Namespace) -> int:
     bar = tqdm(jobs, unit="picture", leave=False, disable=None)
     for photo, of_photo in itertools.groupby(bar, lambda job: job.names[0]):
         with leaving_out(photos.is_folder):
-            content = _seen(model, find_picture(photo, options.size))
+            content = model.content_or_photo(find_picture(photo, options.size))
             for job in of_photo:
                 if style := styles.get(job.names[1]):  # else it was told of already
                     with leaving_out(many):
                         saved.append(_paint(model, content, style, job, options))
     print(f"{options.out}: {len(saved)} of {len(jobs)} pictures" if many else saved[0])
     return 0 if len(saved) == len(jobs) else 1
-
-
-def _seen(model: AdaIN, photo: Tensor) -> Tensor | Content:
-    """Return a photo as the model sees it, for all styles; one to be made in tiles stays a photo."""
-    is_whole = photo.shape[2] * photo.shape[3] <= adain.LARGEST_WHOLE
-    return model.content(photo) if is_whole else photo
 
 
 def _paint(

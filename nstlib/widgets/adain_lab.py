@@ -16,7 +16,7 @@ import ipywidgets
 import torch
 from torch import Tensor
 
-from nstlib.adain import ALPHA, LARGEST_WHOLE, AdaIN, Content, Style, load_adain
+from nstlib.adain import ALPHA, AdaIN, Content, Style, load_adain
 from nstlib.widgets.controls import Control, menu_control, range_control
 from nstlib.widgets.display import (
     USERS_ERRORS,
@@ -113,15 +113,6 @@ def compute(params: Params) -> Result:
     )
 
 
-def content_of(model: AdaIN, photo: Tensor) -> Content | Tensor:
-    """Encode a photo, unless its maps would fill the memory.
-
-    What is too large to be painted in one piece stays a photo: it is painted in tiles, and each is
-    encoded when its turn comes.
-    """
-    return model.content(photo) if photo[0, 0].numel() <= LARGEST_WHOLE else photo
-
-
 def whole_picture(model: AdaIN, shown: Shown) -> Tensor:
     """Return the picture with all the photo's pixels: in tiles, if these are many."""
     if shown.has_all_pixels:
@@ -201,7 +192,7 @@ class AdaINLab:
         # What torch loads with its first pass is no picture's time.
         grey = torch.full((1, 3, 8, 8), 0.5)
         self.model.stylize(grey, grey)
-        self._photos = _Once(lambda photo: content_of(self.model, photo))
+        self._photos = _Once(self.model.content_or_photo)
         self._paintings = _Once(self.model.style)
         self.controls: dict[str, Control] = {
             "alpha": _alpha_slider(float(alpha)),
