@@ -117,6 +117,7 @@ class Shape:
     widths: tuple[int, ...]  # of the encoder's convolutions, conv1_1 first, to that of the tap
     tap: str = "relu3_1"  # whose maps it turns into a picture
     skips: tuple[str, ...] = ()  # shallower taps whose maps join on the way
+    steered_by: tuple[str, ...] = ()  # taps whose target statistics scale and shift each layer
     coarse: int = 0  # residual blocks at twice the tap's stride: larger strokes, few products
     coarse_channels: int = 128
     last_channels: int = 0  # before the last convolution, where pixels are most; 0: the encoder's
@@ -130,9 +131,11 @@ class Shape:
             raise ValueError(
                 f"tap is {self.tap!r}; with {len(self.widths)} widths it must be {known[-1]!r}"
             )
-        if not set(self.skips) <= set(known[:-1]) or sorted(set(self.skips)) != list(self.skips):
-            before = ", ".join(known[:-1]) or "none"
-            raise ValueError(f"skips is {self.skips}; it takes taps in order out of: {before}")
+        for name, fit in (("skips", known[:-1]), ("steered_by", known)):
+            taps = getattr(self, name)
+            if not set(taps) <= set(fit) or sorted(set(taps)) != list(taps):
+                names = ", ".join(fit) or "none"
+                raise ValueError(f"{name} is {taps}; it takes taps in order out of: {names}")
         if self.coarse < 0 or self.coarse_channels < 1:
             raise ValueError(
                 f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 "
@@ -151,8 +154,19 @@ class Shape:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """All taps that a model with this decoder looks at, the shallow ones first."""
+        """Taps whose restyled maps the decoder takes, the shallow ones first."""
         return (*self.skips, self.tap)
+
+    @property
+    def looked_at(self) -> tuple[str, ...]:
+        """All taps at which a model with this decoder looks at pictures, the shallow ones first."""
+        return tuple(sorted({*self.taps, *self.steered_by}))
+
+    @property
+    def steering(self) -> int:
+        """How many numbers steer the layers: a mean and a deviation of each channel."""
+        channels = dict(zip(map(_relu, self.layers), self.widths, strict=True))
+        return 2 * sum(channels[tap] for tap in self.steered_by)
 
     @property
     def stride(self) -> int:
@@ -184,6 +198,32 @@ class Coarse(nn.Module):
             coarse = coarse + second(F.relu(first(coarse)))
         grown: Tensor = self.up(coarse)
         return grown
+
+
+class Steering(nn.Module):
+    """What the target's statistics tell the layers: a scale and a shift for each of their channels.
+
+    The maps of a deep tap say what is where, and little of how colours and fine strokes are spread;
+    the statistics of shallow ones do. This is no norm: nothing is taken away. It begins as nothing.
+    """
+
+    HIDDEN = 64
+
+    def __init__(self, inputs: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.channels = list(channels)
+        self.look = nn.Linear(inputs, self.HIDDEN)
+        self.tell = nn.Linear(self.HIDDEN, 2 * sum(channels))
+        nn.init.zeros_(self.tell.weight)
+        nn.init.zeros_(self.tell.bias)
+
+    def forward(self, target: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return scale and shift of each layer, (N, C, 1, 1), for statistics (N, inputs)."""
+        # They span decades; after a ReLU all are positive.
+        seen = F.relu(self.look(target.log1p().to(self.look.weight.dtype)))
+        scales, shifts = self.tell(seen)[..., None, None].chunk(2, dim=1)
+        parts = (part.split(self.channels, dim=1) for part in (1 + scales, shifts))
+        return list(zip(*parts, strict=True))
 
 
 class Decoder(nn.Module):
@@ -222,6 +262,7 @@ class Decoder(nn.Module):
             if shape.coarse
             else None
         )
+        self.steering = Steering(shape.steering, given[-2::-1]) if shape.steered_by else None
         self.to(memory_format=torch.channels_last)
 
     @classmethod
@@ -236,12 +277,27 @@ class Decoder(nn.Module):
         depth = encoder.taps.index(tap) // 2 + 1
         return cls(widths=encoder.widths[:depth], tap=tap, **fields)
 
-    def forward(self, maps: Mapping[str, Tensor]) -> Tensor:
+    def in_dtype(self, dtype: torch.dtype) -> Decoder:
+        """Return a copy with convolutions that compute in ``dtype``; what steers them is exact."""
+        twin = copy.deepcopy(self).to(dtype)
+        if self.steering is not None and dtype.itemsize < 4:
+            twin.steering = copy.deepcopy(self.steering)
+        return twin
+
+    def forward(self, maps: Mapping[str, Tensor], target: Tensor | None = None) -> Tensor:
         """Return pictures (N, 3, H·stride, W·stride) in [0, 1], in float32.
 
         Args:
             maps: of each tap in :attr:`Shape.taps`.
+            target: statistics that the result is to have, (N, :attr:`Shape.steering`), from
+                :func:`steering_of`; of a decoder that is steered by some.
         """
+        if (target is None) != (self.steering is None):
+            raise ValueError(
+                f"target is {'missing' if target is None else 'given'}; this decoder is steered by "
+                f"{', '.join(self.shape.steered_by) or 'nothing'}"
+            )
+        steered = iter(self.steering(target) if self.steering is not None else ())
         features = maps[self.shape.tap]
         for layer, conv in self.convs.items():
             out = conv(features)
@@ -249,6 +305,9 @@ class Decoder(nn.Module):
                 out = out + self.coarse(features)
             if layer in self.sides:
                 out = out + self.sides[layer](maps[_relu(layer)])
+            if self.steering is not None:
+                scale, shift = next(steered)
+                out = torch.addcmul(shift.to(out.dtype), out, scale.to(out.dtype))
             features = out.relu_() if layer != "conv1_1" else out
         painted = float32_at_least(features)
         return painted.sigmoid() if self.shape.output == "sigmoid" else painted.clamp(0, 1)
@@ -262,6 +321,7 @@ class Content:
     """A photo as a model sees it: encoded once, decoded as often as its style or alpha changes."""
 
     maps: Mapping[str, Tensor]
+    own: Style  # what steers the decoder where alpha is 0
     size: tuple[int, int]  # height and width, in pixels
     device: torch.device  # where the photo lay, and where its pictures go
 
@@ -295,7 +355,7 @@ class AdaIN(nn.Module):
 
     def in_dtype(self, dtype: torch.dtype) -> AdaIN:
         """Return this model with convolutions that compute in ``dtype``; its style and alpha do not."""
-        return AdaIN(self.encoder.in_dtype(dtype), copy.deepcopy(self.decoder).to(dtype))
+        return AdaIN(self.encoder.in_dtype(dtype), self.decoder.in_dtype(dtype))
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -310,9 +370,7 @@ class AdaIN(nn.Module):
             image: (1, 3, H, W) in [0, 1], of any size.
         """
         check_image("style", image)
-        maps = self._encoded(image)
-        found = {tap: kernels.moments(features) for tap, features in maps.items()}
-        return Style({t: m for t, (m, _) in found.items()}, {t: s for t, (_, s) in found.items()})
+        return style_of(self._encoded(image))
 
     @torch.no_grad()
     def content(self, image: Tensor) -> Content:
@@ -323,7 +381,10 @@ class AdaIN(nn.Module):
         """
         check_image("content", image, batch=True)
         height, width = image.shape[2:]
-        return Content(self._encoded(image), (height, width), image.device)
+        maps, shape = self._encoded(image), self.decoder.shape
+        own = style_of({tap: maps[tap] for tap in shape.steered_by}, EPS)
+        kept = {tap: maps[tap] for tap in shape.taps}
+        return Content(kept, own, (height, width), image.device)
 
     def content_or_photo(self, image: Tensor) -> Content | Tensor:
         """Return what :meth:`stylize` is to be given for several styles or alphas of one photo.
@@ -358,7 +419,7 @@ class AdaIN(nn.Module):
         """
         ALPHA.check("alpha", alpha)
         if isinstance(content, Content):
-            self._check_maps("content", content.maps)
+            self._check_maps("content", content.maps, self.taps)
             if tile is not None:
                 raise ValueError(
                     f"tile is {tile}; a Content was encoded as a whole: give the picture"
@@ -367,17 +428,17 @@ class AdaIN(nn.Module):
             check_image("content", content, batch=True)
             tile = TILE if tile is None and _is_large(content) else tile
         style = style if isinstance(style, Style) else self.style(style)
-        self._check_maps("style", style.means)
+        self._check_maps("style", style.means, self.decoder.shape.looked_at)
         with reused_memory():
             if tile is not None and isinstance(content, Tensor):
                 return self._in_tiles(content, style, alpha, tile)
             content = content if isinstance(content, Content) else self.content(content)
             return self._decoded(content, style, alpha)
 
-    def _check_maps(self, argument: str, found: Mapping[str, Tensor]) -> None:
+    def _check_maps(self, argument: str, found: Mapping[str, Tensor], taps: Sequence[str]) -> None:
         """Raise ValueError unless what was taken from a picture is of this model's taps."""
         has = {tap: part.shape[1] for tap, part in found.items()}
-        takes = {tap: self.encoder.channels[tap] for tap in self.taps}
+        takes = {tap: self.encoder.channels[tap] for tap in taps}
         if has != takes:
             raise ValueError(
                 f"{argument} is of another model: its taps and their channels are {has}; this "
@@ -390,13 +451,14 @@ class AdaIN(nn.Module):
             for tap, features in content.maps.items()
         }
         height, width = content.size
-        painted: Tensor = self.decoder(restyled)[:, :, :height, :width]
+        target = steering_of(content.own, style, alpha, self.decoder.shape)
+        painted: Tensor = self.decoder(restyled, target)[:, :, :height, :width]
         return painted.to(content.device)
 
     def _encoded(self, image: Tensor) -> Maps:
         """Return the maps of a picture that goes on as in a mirror, of whole decoder strides."""
         padded = _in_whole_strides(image.to(self.encoder.mean.device), self.decoder.shape.stride)
-        return mirrored_maps(self.encoder, padded, self.taps)
+        return mirrored_maps(self.encoder, padded, self.decoder.shape.looked_at)
 
     # ---------------------------------------------------------------------------------- in tiles
 
@@ -419,20 +481,21 @@ class AdaIN(nn.Module):
         if tile < 1 or tile % stride:
             raise ValueError(f"tile is {tile}; it takes a multiple of {stride} px")
         padded = _in_whole_strides(content, stride)
-        means, stds = self._moments_of_tiles(padded, tile)
+        own = self._style_of_tiles(padded, tile)
+        target = steering_of(own, style, alpha, self.decoder.shape)
         painted = torch.empty_like(padded)
         for inside, around in _tiles(padded.shape[2:], tile, self.reach):
             maps = self._encoded(padded[around.of(1)])
-            restyled = {
-                tap: _restyled(maps[tap], means[tap], stds[tap], style, tap, alpha) for tap in maps
-            }
-            painted[inside.of(1)] = self.decoder(restyled)[inside.within(around).of(1)]
+            restyled = {tap: _restyled(maps[tap], own, style, tap, alpha) for tap in self.taps}
+            whole = self.decoder(restyled, target)
+            painted[inside.of(1)] = whole[inside.within(around).of(1)]
         return painted[:, :, :height, :width]
 
-    def _moments_of_tiles(self, padded: Tensor, tile: int) -> tuple[Maps, Maps]:
-        """Return mean and deviation of the whole picture's maps, (N, C), from those of its tiles."""
+    def _style_of_tiles(self, padded: Tensor, tile: int) -> Style:
+        """Return the statistics of the whole picture's maps, (N, C), from those of its tiles."""
         counts: list[int] = []
-        found: dict[str, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in self.taps}
+        taps = self.decoder.shape.looked_at
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in taps}
         for inside, around in _tiles(padded.shape[2:], tile, self.reach):
             counts.append(inside.area)
             for tap, features in self._encoded(padded[around.of(1)]).items():
@@ -446,7 +509,7 @@ class AdaIN(nn.Module):
             apart = mean - means[tap]
             variance = (share * (std.square() + apart.square())).sum(dim=0)
             stds[tap] = (variance + EPS).sqrt()
-        return means, stds
+        return Style(means, stds)
 
 
 LARGEST_WHOLE = 1 << 22  # pixels of a picture that is made in one piece
@@ -493,10 +556,36 @@ def _tiles(size: Sequence[int], tile: int, reach: int) -> Iterator[tuple[_Box, _
             yield _Box(top, left, bottom, right), around
 
 
-def _restyled(
-    features: Tensor, mean: Tensor, std: Tensor, style: Style, tap: str, alpha: float
-) -> Tensor:
+def style_of(maps: Mapping[str, Tensor], eps: float = 1e-8) -> Style:
+    """Return the statistics of maps, (N, C) for each tap; ``eps`` is added to each variance."""
+    found = {tap: kernels.moments(features, eps) for tap, features in maps.items()}
+    return Style({t: m for t, (m, _) in found.items()}, {t: s for t, (_, s) in found.items()})
+
+
+def steering_of(content: Style, style: Style, alpha: float, shape: Shape) -> Tensor | None:
+    """Return the statistics that a result is to have, (N, :attr:`Shape.steering`), or None.
+
+    Args:
+        content, style: what a photo has by itself, and a style; alpha lies between them.
+        alpha: in [0, 1].
+        shape: of the decoder, which may be steered by none.
+    """
+    if not shape.steered_by:
+        return None
+    sides = ((content.means, style.means), (content.stds, style.stds))
+    return torch.cat(
+        [
+            torch.lerp(own[tap], other[tap].expand_as(own[tap]), alpha)
+            for own, other in sides
+            for tap in shape.steered_by
+        ],
+        dim=1,
+    )
+
+
+def _restyled(features: Tensor, own: Style, style: Style, tap: str, alpha: float) -> Tensor:
     """Compute :func:`nstlib.kernels.adain` with statistics that are known already."""
+    mean, std = own.means[tap], own.stds[tap]
     gain = torch.lerp(std, style.stds[tap], alpha)
     return renormalized(features, mean, std, gain, torch.lerp(mean, style.means[tap], alpha))
 

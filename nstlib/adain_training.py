@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid
 
 from nstlib import kernels, losses
-from nstlib.adain import AdaIN, Decoder, Maps
+from nstlib.adain import AdaIN, Decoder, Maps, steering_of, style_of
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps, mirrored_maps
@@ -209,9 +209,9 @@ class AdaINTask(Task[Decoder]):
         """Return the terms of the recipe, and their weighted sum."""
         recipe, photo = self.recipe, batch["content"]
         with torch.no_grad():
-            seen, style, restyled = self._seen(photo, batch["style"])
+            seen, style, restyled, target = self._seen(photo, batch["style"])
             wanted = _restyled(seen, style, [recipe.content_tap])[recipe.content_tap]
-        painted = model(restyled)
+        painted = model(restyled, target)
         maps = mirrored_maps(self._eyes, painted, recipe.taps)
         apart = partial(losses.content_distance, normalize=recipe.normalize)
         terms = {  # of each picture, (N,)
@@ -232,21 +232,29 @@ class AdaINTask(Task[Decoder]):
         total = [getattr(recipe, f"{name}_weight") * mean for name, mean in means.items()]
         return {"total": torch.stack(total).sum(), **means}
 
-    def _seen(self, photo: Tensor, painting: Tensor) -> tuple[Maps, Maps, Maps]:
-        """Return what the losses see of photos and paintings, and the restyled maps to decode."""
-        decoded, recipe = list(self.model.shape.taps), self.recipe
+    def _seen(self, photo: Tensor, painting: Tensor) -> tuple[Maps, Maps, Maps, Tensor | None]:
+        """Return what the losses see of photos and paintings, and what the decoder is given."""
+        shape, recipe = self.model.shape, self.recipe
+        decoded, looked_at = list(shape.taps), list(shape.looked_at)
         of_photo = [recipe.content_tap, *recipe.photo_taps]
         of_painting = [recipe.content_tap, *recipe.style_taps]
         if self._eyes is self._encoder:  # then a look at each is enough
             seen = mirrored_maps(self._eyes, photo, _once([*of_photo, *decoded]))
-            style = mirrored_maps(self._eyes, painting, _once([*of_painting, *decoded]))
-            return seen, style, _restyled(seen, style, decoded)
-        encoded = [mirrored_maps(self._encoder, image, decoded) for image in (photo, painting)]
+            style = mirrored_maps(self._eyes, painting, _once([*of_painting, *looked_at]))
+            return seen, style, _restyled(seen, style, decoded), self._target(style)
+        photo_maps = mirrored_maps(self._encoder, photo, decoded)
+        style_maps = mirrored_maps(self._encoder, painting, looked_at)
         return (
             mirrored_maps(self._eyes, photo, _once(of_photo)),
             mirrored_maps(self._eyes, painting, _once(of_painting)),
-            _restyled(encoded[0], encoded[1], decoded),
+            _restyled(photo_maps, style_maps, decoded),
+            self._target(style_maps),
         )
+
+    def _target(self, style: Maps) -> Tensor | None:
+        """Return what steers the decoder: all of the style, as where alpha is 1."""
+        wanted = style_of({tap: style[tap] for tap in self.model.shape.steered_by})
+        return steering_of(wanted, wanted, 1.0, self.model.shape)
 
     def _over_taps(
         self, distance: Callable[[Tensor, Tensor], Tensor], maps: Maps, style: Maps

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nstlib import WeightsError, adain, encoders, kernels
-from nstlib.adain import AdaIN, Content, Decoder, Shape, Style, load_adain, mix
+from nstlib.adain import (
+    AdaIN,
+    Decoder,
+    Shape,
+    Style,
+    load_adain,
+    mix,
+    steering_of,
+    style_of,
+)
 from nstlib.adain_training import AdaINTask
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, load_encoder, mirrored_maps
@@ -32,6 +41,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "narrow": {"last_channels": 4, "skips": ("relu1_1",), "coarse": 1, "coarse_channels": 8},
     "relu1_2, narrow": {"tap": "relu1_2", "last_channels": 4, "coarse": 1, "coarse_channels": 8},
     "relu1_1": {"tap": "relu1_1", "last_channels": 4},
+    "steered": {"steered_by": ("relu1_2", "relu2_1", "relu3_1"), "last_channels": 4},
     "relu4_1, coarse": {"tap": "relu4_1", "coarse": 1, "coarse_channels": 8},
     "relu5_1": {"tap": "relu5_1"},
 }
@@ -111,9 +121,39 @@ def mirrored(maps: Tensor, conv: Any, stride: int = 1) -> Tensor:
     return F.conv2d(bordered, conv.weight, conv.bias, stride)
 
 
-def decoded_by_hand(decoder: Decoder, maps: Mapping[str, Tensor]) -> Tensor:
+def target_by_hand(
+    encoder: Encoder, taps: Sequence[str], content: Tensor, style: Tensor, alpha: float
+) -> Tensor:
+    """Return all means of the taps, then all deviations, between the content's and the style's."""
+    sides = []
+    for image, eps in ((content, 1e-5), (style, 1e-8)):
+        maps = [mirrored_maps(encoder, image, [tap])[tap] for tap in taps]
+        parts = [m.mean(dim=(2, 3)) for m in maps]
+        parts += [(m.var(dim=(2, 3), correction=0) + eps).sqrt() for m in maps]
+        sides.append(torch.cat(parts, dim=1))
+    return (1 - alpha) * sides[0] + alpha * sides[1]
+
+
+def steering_by_hand(decoder: Decoder, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return what each layer is multiplied by, and what is added, (N, C, 1, 1) each."""
+    look, tell = decoder.steering.look, decoder.steering.tell  # type: ignore[union-attr]
+    hidden = (torch.log(1 + target) @ look.weight.T + look.bias).clamp(min=0)
+    told, place = hidden @ tell.weight.T + tell.bias, 0
+    half, found = told.shape[1] // 2, {}
+    for layer, conv in decoder.convs.items():
+        here = slice(place, place := place + int(conv.get_parameter("weight").shape[0]))
+        scale, shift = 1 + told[:, :half][:, here], told[:, half:][:, here]
+        found[layer] = (scale[..., None, None], shift[..., None, None])
+    assert place == half
+    return found
+
+
+def decoded_by_hand(
+    decoder: Decoder, maps: Mapping[str, Tensor], target: Tensor | None = None
+) -> Tensor:
     """Return the picture with one plain operation after the other: pad, grow, convolve, clip."""
     shape, features = decoder.shape, maps[decoder.shape.tap]
+    steered = {} if target is None else steering_by_hand(decoder, target)
     blocks = [int(layer[4]) for layer in decoder.convs]
     before = [blocks[0], *blocks]
     for i, (layer, conv) in enumerate(decoder.convs.items()):
@@ -128,6 +168,9 @@ def decoded_by_hand(decoder: Decoder, maps: Mapping[str, Tensor]) -> Tensor:
         tap = layer.replace("conv", "relu")
         if tap in shape.skips:
             out = out + mirrored(maps[tap], decoder.sides[layer])
+        if layer in steered:
+            scale, shift = steered[layer]
+            out = out * scale + shift
         features = out.relu() if layer != "conv1_1" else out
     return 1 / (1 + torch.exp(-features)) if shape.output == "sigmoid" else features.clamp(0, 1)
 
@@ -140,9 +183,24 @@ def test_it_is_the_formula_written_with_plain_modules(kind: str, alpha: float) -
     seen, wanted = (mirrored_maps(model.encoder, image, model.taps) for image in (content, style))
     restyled = {tap: restyled_by_hand(seen[tap], wanted[tap], alpha) for tap in model.taps}
     found = model.stylize(content, style, alpha)
-    oracle = decoded_by_hand(model.decoder, restyled)
+    taps = model.decoder.shape.steered_by
+    target = target_by_hand(model.encoder, taps, content, style, alpha) if taps else None
+    oracle = decoded_by_hand(model.decoder, restyled, target)
     assert oracle.std() > 0.05
     assert torch.allclose(found, oracle, rtol=0, atol=1e-9)
+
+
+def test_new_steering_is_silent_and_a_missing_or_needless_target_is_told() -> None:
+    decoder = Decoder(widths=WIDTHS[:5], steered_by=("relu1_1", "relu2_1"))
+    maps = {"relu3_1": torch.rand(2, WIDTHS[4], 6, 8)}
+    steered = decoder(maps, torch.rand(2, 2 * (WIDTHS[0] + WIDTHS[2])))
+    plain = Decoder(widths=WIDTHS[:5])
+    plain.load_state_dict(decoder.state_dict(), strict=False)
+    assert torch.equal(plain(maps), steered)
+    with pytest.raises(ValueError, match="target is missing; .* steered by relu1_1, relu2_1"):
+        decoder(maps)
+    with pytest.raises(ValueError, match="target is given; .* steered by nothing"):
+        plain(maps, torch.rand(2, 4))
 
 
 def test_a_new_decoder_s_coarse_branch_is_silent() -> None:
@@ -173,7 +231,8 @@ def test_with_alpha_0_it_decodes_the_photo_s_own_maps(kind: str) -> None:
     model, photo = tiny_model(kind), picture(45, 31)
     content = model.content(photo)
     found = model.stylize(photo, picture(40, 56, seed=1), alpha=0)
-    assert torch.equal(found, model.decoder(content.maps)[:, :, :45, :31])
+    target = steering_of(content.own, content.own, 0, model.decoder.shape)
+    assert torch.equal(found, model.decoder(content.maps, target)[:, :, :45, :31])
 
 
 def test_a_photo_in_its_own_style_is_the_decoding_of_its_own_maps(
@@ -293,8 +352,8 @@ def test_a_map_of_one_position_becomes_the_style_s_mean() -> None:
     """Bessel's correction would divide 0 by 0 here."""
     model = tiny_model("relu1_1")
     style = model.style(picture(20, 20))
-    dot = Content({"relu1_1": torch.rand(1, WIDTHS[0], 1, 1)}, (1, 1), torch.device("cpu"))
-    restyled = kernels.adain(dot.maps["relu1_1"], style.means["relu1_1"], style.stds["relu1_1"])
+    dot = torch.rand(1, WIDTHS[0], 1, 1)
+    restyled = kernels.adain(dot, style.means["relu1_1"], style.stds["relu1_1"])
     assert torch.allclose(restyled[:, :, 0, 0], style.means["relu1_1"], atol=1e-5)
 
 
@@ -353,7 +412,7 @@ def test_in_bfloat16_it_is_near_and_its_styles_are_as_fine_as_before(
 
 # ---------------------------------------------------------------------------------------- tiles
 
-TILED = ["relu3_1", "skips", "coarse", "all", "relu4_1, coarse"]
+TILED = ["relu3_1", "skips", "coarse", "all", "relu4_1, coarse", "steered", "narrow"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -388,12 +447,10 @@ def seen_from(model: AdaIN, side: int, first: int) -> tuple[int, int]:
     style = model.style(picture(40, 40, seed=1).double())
     maps = model._encoded(image)
     with torch.no_grad():
-        found = {tap: kernels.moments(features) for tap, features in maps.items()}
-    restyled = {
-        tap: adain._restyled(features, *found[tap], style, tap, 1.0)
-        for tap, features in maps.items()
-    }
-    painted = model.decoder(restyled)[..., first : first + stride]
+        own = style_of(maps)
+    restyled = {tap: adain._restyled(maps[tap], own, style, tap, 1.0) for tap in model.taps}
+    target = steering_of(own, style, 1.0, model.decoder.shape)
+    painted = model.decoder(restyled, target)[..., first : first + stride]
     torch.autograd.backward(painted, torch.rand_like(painted))
     assert image.grad is not None
     columns = image.grad.abs().sum(dim=(0, 1, 2)).nonzero().flatten()
@@ -423,11 +480,11 @@ def test_too_small_a_reach_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_statistics_of_tiles_are_those_of_the_whole(tile: int) -> None:
     model = tiny_model("all").in_dtype(torch.float64)
     padded = torch.cat([picture(72, 136), picture(72, 136, seed=1)]).double()
-    means, stds = model._moments_of_tiles(padded, tile)
+    found = model._style_of_tiles(padded, tile)
     for tap, maps in model._encoded(padded).items():
         mean, std = kernels.moments(maps, eps=1e-5)
-        assert torch.allclose(means[tap], mean, rtol=0, atol=1e-13)
-        assert torch.allclose(stds[tap], std, rtol=0, atol=1e-13)
+        assert torch.allclose(found.means[tap], mean, rtol=0, atol=1e-13)
+        assert torch.allclose(found.stds[tap], std, rtol=0, atol=1e-13)
 
 
 def test_large_pictures_are_made_in_tiles_unasked(

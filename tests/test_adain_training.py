@@ -175,10 +175,18 @@ def grid_by_hand(image: Tensor, stride: int) -> float:
 def by_hand(task: AdaINTask, photo: Tensor, style: Tensor, own: bool) -> dict[str, float]:
     """Return the terms of one picture, and their weighted sum, in float64."""
     recipe, normalize = task.recipe, task.recipe.normalize
-    decoded = list(task.model.shape.taps)
-    photo_maps, style_maps = (seen(task.encoder, image, decoded) for image in (photo, style))
+    shape = task.model.shape
+    photo_maps, style_maps = (
+        seen(task.encoder, image, list(shape.looked_at)) for image in (photo, style)
+    )
+    steered = [style_maps[tap] for tap in shape.steered_by]
+    parts = [m.mean(dim=(2, 3)) for m in steered]
+    parts += [(m.var(dim=(2, 3), correction=0) + 1e-8).sqrt() for m in steered]
     decoder = copy.deepcopy(task.model).double()
-    painted = decoder({tap: restyled(photo_maps[tap], style_maps[tap]) for tap in decoded})
+    painted = decoder(
+        {tap: restyled(photo_maps[tap], style_maps[tap]) for tap in shape.taps},
+        torch.cat(parts, dim=1) if parts else None,
+    )
     taps = list(task.eyes.taps)
     found, of_photo, of_style = (seen(task.eyes, image, taps) for image in (painted, photo, style))
     tap, weights = recipe.content_tap, tap_weights("style_taps", recipe.style_taps)
@@ -221,7 +229,16 @@ def test_each_convention_is_that_of_its_table(normalize: Normalize) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"skips": ()}, {"coarse": 0}, {"tap": "relu2_1"}, {"output": "clamp"}]
+    "fields",
+    [
+        {},
+        {"skips": ()},
+        {"coarse": 0},
+        {"tap": "relu2_1"},
+        {"output": "clamp"},
+        {"last_channels": 3},
+        {"steered_by": ("relu1_1", "relu2_1")},
+    ],
 )
 def test_any_decoder_is_trained_by_the_formula(fields: dict[str, Any]) -> None:
     task = ready(tiny_task(ODD, tiny_decoder(**fields)))
@@ -288,7 +305,7 @@ def plant_statistics_of_the_batch(task: AdaINTask, monkeypatch: pytest.MonkeyPat
 def plant_styles_in_another_order(task: AdaINTask, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = task._seen
     monkeypatch.setattr(
-        task, "_seen", lambda p, s: (seen(p, s.flip(0))[0], seen(p, s)[1], seen(p, s.flip(0))[2])
+        task, "_seen", lambda p, s: (seen(p, s)[0], seen(p, s)[1], *seen(p, s.flip(0))[2:])
     )
 
 
