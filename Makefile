@@ -80,6 +80,7 @@ gallery: $(READY)
 	$(BIN)/python -m nstlib.painting
 	$(BIN)/nst gallery --styles $(GALLERY) --out data/gallery.jpg
 	$(BIN)/nst gallery --net fast --style-weight 10 --size 384 --out data/weights/fast.jpg
+	$(BIN)/nst gallery --model adain --styles $(GALLERY) --size 384 --out data/weights/adain.jpg
 
 bench: $(READY)
 	@$(BIN)/nst bench gatys --profile

@@ -380,3 +380,45 @@ def test_bench_measures_a_pass_at_each_size(
     found = json.loads((tmp_path / "adain.json").read_text())
     assert [entry["rows"][0]["name"] for entry in found["sizes"]] == ["256 3 cpu", "512 3 cpu"]
     assert (found["repeats"], found["device"]) == (3, "cpu")
+
+
+# ------------------------------------------------------------------------------------ a gallery
+
+SMALL = ("--photos", "coffee", "--size", "48", "--shown", "48", "--columns", "1")
+
+
+def test_a_gallery_shows_what_the_model_paints(
+    tmp_path: Path, model: AdaIN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, float]] = []
+    stylize = model.stylize
+
+    def watched(content: torch.Tensor, style: torch.Tensor, alpha: float) -> torch.Tensor:
+        asked.append(("adain", alpha))
+        return stylize(content, style, alpha)
+
+    monkeypatch.setattr(model, "stylize", watched)
+    flags = ["--model", "adain", "--alpha", "0.5", "--styles", "vortex", "mosaic"]
+    assert run("gallery", *flags, *SMALL, "-o", tmp_path / "sheet.jpg") == 0
+    assert asked == [("adain", 0.5)] * 2
+    assert nstlib.load_image(tmp_path / "sheet.jpg").shape[2] > 2 * 48
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--alpha", "0.5"], "--alpha is of AdaIN: it goes with --model"),
+        (["--model", "adain", "--steps", "5"], "--model paints in one pass; steps has no effect"),
+        (["--model", "adain", "--net", "fast"], "not allowed with argument"),
+    ],
+)
+def test_a_gallery_refuses_what_it_would_not_use(
+    flags: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = run("gallery", *flags, *SMALL, "-o", tmp_path / "sheet.jpg")
+    except SystemExit as error:  # argparse's own
+        code = int(error.code or 0)
+    assert code == 2
+    assert complaint in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from nstlib import gatys, images, transform_net
+from nstlib import adain, gatys, images, transform_net
 from nstlib.cli.flags import (
     OWN_PICTURES,
     add_fields,
@@ -96,7 +96,10 @@ def add_gallery(commands: Any) -> None:
     )
     command.add_argument("--styles", nargs="+", help="(all that ship, or all that the net knows)")
     command.add_argument("-o", "--out", type=_sheet, required=True, help="a .jpg file")
-    command.add_argument("--net", help="paint by a fast net: 'fast', or a file of weights")
+    painter = command.add_mutually_exclusive_group()
+    painter.add_argument("--net", help="paint by a fast net: 'fast', or a file of weights")
+    painter.add_argument("--model", help="paint by AdaIN: 'adain', or a file of its decoder")
+    command.add_argument("--alpha", type=float, help="with --model: how much of the style (1)")
     command.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
     command.add_argument("--shown", type=int, default=192, help="… on the sheet (%(default)s)")
     command.add_argument("--columns", type=int, default=2, help="styles in a row (%(default)s)")
@@ -107,7 +110,10 @@ def add_gallery(commands: Any) -> None:
 def _run_gallery(options: argparse.Namespace) -> None:
     """Write rows of a style and the photos made with it, squares all."""
     make_folder(options.out)
-    names, painted = _with_net(options) if options.net else _with_gatys(options)
+    if options.alpha is not None and not options.model:
+        raise ValueError("--alpha is of AdaIN: it goes with --model")
+    named = _with_adain if options.model else _with_net if options.net else _with_gatys
+    names, painted = named(options)
     photos = [find_picture(name, options.size, crop=True) for name in options.photos]
     styles = [find_picture(name, options.size, crop=True) for name in names]
     pictures, titles = [], []
@@ -133,14 +139,30 @@ def _with_gatys(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
 
 def _with_net(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
     """Return the styles of the sheet, and how the net paints a photo in one."""
-    chosen = chosen_fields(options, gatys.Settings)
-    if idle := chosen.keys() - {"device", "style_weight"}:
-        raise ValueError(f"--net paints in one pass; {', '.join(sorted(idle))} has no effect on it")
+    chosen = _chosen_of_one_pass("--net", options, {"device", "style_weight"})
     net = transform_net.load_net(options.net, device=chosen.get("device", "auto"))
     names = options.styles or net.shape.styles
     if not names:
         raise ValueError(f"--net is {options.net!r}, whose styles have no names; give --styles")
     return names, lambda photo, name, _: net.stylize(photo, name, chosen.get("style_weight"))
+
+
+def _with_adain(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
+    """Return the styles of the sheet, and how AdaIN paints a photo in one."""
+    chosen = _chosen_of_one_pass("--model", options, {"device"})
+    model = adain.load_adain(options.model, device=chosen.get("device", "auto"))
+    alpha = 1.0 if options.alpha is None else options.alpha
+    names = options.styles or images.style_names()
+    return names, lambda photo, _, style: model.stylize(photo, style, alpha)
+
+
+def _chosen_of_one_pass(flag: str, options: argparse.Namespace, known: set[str]) -> dict[str, Any]:
+    """Return the settings that were given, or raise ValueError for one that only Gatys' method has."""
+    chosen = chosen_fields(options, gatys.Settings)
+    if idle := chosen.keys() - known:
+        names = ", ".join(sorted(idle))
+        raise ValueError(f"{flag} paints in one pass; {names} has no effect on it")
+    return chosen
 
 
 def _sheet(text: str) -> Path:
