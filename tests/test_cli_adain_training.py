@@ -88,7 +88,8 @@ def test_what_turns_out_to_be_bad_when_it_is_drawn_is_told_of_once(
 
 def test_flags_say_shape_recipe_and_settings(pictures: Path) -> None:
     checkpoint = pictures / "net.pt"
-    flags = "--steps 1 --tap relu2_2 --skips relu1_1 relu2_1 --coarse 2 --coarse-channels 16 "
+    flags = "--steps 1 --tap relu2_2 --skips relu1_1,relu2_1 --steered-by relu2_1 "
+    flags += "--last-channels 5 --coarse 2 --coarse-channels 16 "
     flags += "--output clamp --recipe gram --identity-share 0.5 --style-taps relu1_1=2,relu3_1=1 "
     flags += "--autoencoder-steps 7 --decay 5e-5 --shorter-side 38 --seed 3"
     assert train(pictures, checkpoint, *flags.split()) == 0
@@ -96,6 +97,7 @@ def test_flags_say_shape_recipe_and_settings(pictures: Path) -> None:
     shape, recipe = facts["shape"], facts["recipe"]
     assert shape["widths"] == list(load_encoder("slim").widths[:4])
     assert (shape["tap"], shape["skips"]) == ("relu2_2", ["relu1_1", "relu2_1"])
+    assert (shape["steered_by"], shape["last_channels"]) == (["relu2_1"], 5)
     assert (shape["coarse"], shape["coarse_channels"], shape["output"]) == (2, 16, "clamp")
     assert (recipe["gram_weight"], recipe["identity_share"]) == (10, 0.5)
     assert (recipe["style_taps"], recipe["autoencoder_steps"]) == ({"relu1_1": 2, "relu3_1": 1}, 7)

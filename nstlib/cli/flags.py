@@ -93,11 +93,16 @@ def chosen_fields(options: argparse.Namespace, settings: type[Any]) -> dict[str,
     return {name: value for name, value in vars(options).items() if name in names}
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Read ``relu1_1,relu2_1``."""
+    return tuple(part.strip() for part in text.split(","))
+
+
 def _taps(text: str) -> dict[str, float] | tuple[str, ...]:
     """Read ``relu1_1,relu2_1`` or ``relu1_1=0.5,relu2_1=2``."""
-    parts = [part.strip() for part in text.split(",")]
+    parts = _names(text)
     if "=" not in text:
-        return tuple(parts)
+        return parts
     try:
         return {name: float(weight) for name, _, weight in (part.partition("=") for part in parts)}
     except ValueError as error:
@@ -122,6 +127,8 @@ _PLAIN: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str}
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "content_taps": _taps,
     "style_taps": _taps,
+    "skips": _names,
+    "steered_by": _names,
     "weights": numbers(float, "0.3,0.7"),
     "widths": numbers(int, "32,64"),
     "kernels": numbers(int, "9,5"),

@@ -139,14 +139,7 @@ def _add_train_adain(subjects: Any) -> None:
     command.add_argument(
         "--tap", default=argparse.SUPPRESS, help="whose maps it decodes (the recipe's content tap)"
     )
-    command.add_argument(
-        "--skips",
-        nargs="+",
-        default=argparse.SUPPRESS,
-        metavar="TAP",
-        help="shallower taps whose maps join on the way (none)",
-    )
-    add_fields(command, adain.Shape, leave_out=("widths", "tap", "skips"))
+    add_fields(command, adain.Shape, leave_out=("widths", "tap"))
     add_fields(command, adain_training.Recipe)
     add_fields(command, training.Settings)
     command.set_defaults(run=_run_train_adain)
@@ -221,7 +214,6 @@ def _decoder_to_train(
     options: argparse.Namespace, encoder: Encoder, tap: str, seed: int
 ) -> adain.Decoder:
     fields = {"tap": tap} | chosen_fields(options, adain.Shape)
-    fields["skips"] = tuple(fields.get("skips", ()))
     torch.manual_seed(seed)
     return adain.Decoder.of(encoder, **fields)
 
