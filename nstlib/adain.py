@@ -35,6 +35,7 @@ from nstlib.config import Precision, Range
 from nstlib.encoders import (
     Encoder,
     check_taps,
+    checked_widths,
     conv_names,
     load_encoder,
     mirrored_maps,
@@ -45,18 +46,22 @@ from nstlib.kernels.arguments import float32_at_least
 from nstlib.kernels.moments import renormalized
 from nstlib.layers import Conv, UpsampledConv
 from nstlib.losses import mixing_weights
-from nstlib.memory import reused_memory
+from nstlib.memory import check_memory, reused_memory
 from nstlib.weights import read_weights
 
 Output = Literal["sigmoid", "clamp"]
 Maps = dict[str, Tensor]
+LARGEST_WHOLE = 1 << 22  # pixels of a picture that is made in one piece
+TILE = 1024  # px
+EPS = 1e-5  # added to a channel's variance, as kernels.adain does
+STYLE_EPS = 1e-8  # the same of a style's, as kernels.moments does
 ALPHA = Range(0, 1, "how much of the style")
 
 
 # ---------------------------------------------------------------------------------------- styles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Style:
     """What a model takes from a style picture: mean and deviation of each channel, at its taps.
 
@@ -125,8 +130,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         known = [_relu(layer) for layer in self.layers]
-        if len(self.layers) != len(self.widths) or not self.widths:
-            raise ValueError(f"widths has {len(self.widths)} values; a VGG has 1 to 16")
+        checked_widths(self.widths)
         if self.tap != known[-1]:
             raise ValueError(
                 f"tap is {self.tap!r}; with {len(self.widths)} widths it must be {known[-1]!r}"
@@ -136,13 +140,19 @@ class Shape:
             if not set(taps) <= set(fit) or sorted(set(taps)) != list(taps):
                 names = ", ".join(fit) or "none"
                 raise ValueError(f"{name} is {taps}; it takes taps in order out of: {names}")
+        for name in ("coarse", "coarse_channels", "last_channels"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"{name} is {getattr(self, name)!r}; it takes a whole number")
         if self.coarse < 0 or self.coarse_channels < 1:
             raise ValueError(
                 f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 "
                 "blocks or more, of 1 channel at least"
             )
-        if self.last_channels < 0:
-            raise ValueError(f"last_channels is {self.last_channels}; it must be at least 0")
+        if self.last_channels < 0 or (self.last_channels and len(self.layers) == 1):
+            raise ValueError(
+                f"last_channels is {self.last_channels}; it must be at least 0, and 0 where the "
+                "last convolution is the only one"
+            )
         if self.output not in get_args(Output):
             outputs = ", ".join(map(repr, get_args(Output)))
             raise ValueError(f"output is {self.output!r}; it takes {outputs}")
@@ -219,9 +229,10 @@ class Steering(nn.Module):
 
     def forward(self, target: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return scale and shift of each layer, (N, C, 1, 1), for statistics (N, inputs)."""
-        # They span decades; after a ReLU all are positive.
-        seen = F.relu(self.look(target.log1p().to(self.look.weight.dtype)))
-        scales, shifts = self.tell(seen)[..., None, None].chunk(2, dim=1)
+        with torch.autocast(target.device.type, enabled=False):  # as exact as where it is used
+            # They span decades; after a ReLU all are positive.
+            seen = F.relu(self.look(target.log1p().to(self.look.weight.dtype)))
+            scales, shifts = self.tell(seen)[..., None, None].chunk(2, dim=1)
         parts = (part.split(self.channels, dim=1) for part in (1 + scales, shifts))
         return list(zip(*parts, strict=True))
 
@@ -244,7 +255,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape = shape = Shape(**fields)
         given = [3, *shape.widths]  # channels that the mirror of each layer returns, and takes
-        if shape.last_channels and len(shape.layers) > 1:
+        if shape.last_channels:
             given[1] = shape.last_channels
         self.convs, self.sides = nn.ModuleDict(), nn.ModuleDict()
         for i, layer in reversed(list(enumerate(shape.layers))):
@@ -316,13 +327,14 @@ class Decoder(nn.Module):
 # ----------------------------------------------------------------------------------------- model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Content:
     """A photo as a model sees it: encoded once, decoded as often as its style or alpha changes."""
 
     maps: Mapping[str, Tensor]
     own: Style  # what steers the decoder where alpha is 0
     size: tuple[int, int]  # height and width, in pixels
+    stride: int  # that the size was made a multiple of
     device: torch.device  # where the photo lay, and where its pictures go
 
 
@@ -370,6 +382,9 @@ class AdaIN(nn.Module):
             image: (1, 3, H, W) in [0, 1], of any size.
         """
         check_image("style", image)
+        if _is_large(image):
+            padded = _in_whole_strides(image, self.decoder.shape.stride)
+            return self._style_of_tiles(padded, TILE, STYLE_EPS)
         return style_of(self._encoded(image))
 
     @torch.no_grad()
@@ -378,13 +393,27 @@ class AdaIN(nn.Module):
 
         Args:
             image: (N, 3, H, W) in [0, 1], of any size.
+
+        Raises:
+            MemoryError: its maps are too large for what is free; the message says what fits.
         """
         check_image("content", image, batch=True)
         height, width = image.shape[2:]
+        place = self.encoder.mean.device
+        check_memory("content", (height, width), self._memory_needed(image), place)
         maps, shape = self._encoded(image), self.decoder.shape
         own = style_of({tap: maps[tap] for tap in shape.steered_by}, EPS)
         kept = {tap: maps[tap] for tap in shape.taps}
-        return Content(kept, own, (height, width), image.device)
+        return Content(kept, own, (height, width), shape.stride, image.device)
+
+    def _memory_needed(self, image: Tensor) -> int:
+        """Return about how many bytes a picture takes in one piece: most, at its full size.
+
+        There a map of the first layer, what comes of it and a copy with a border are alive at once.
+        """
+        bytes_each = next(self.decoder.parameters()).element_size()
+        pixels = len(image) * image.shape[2] * image.shape[3]
+        return int(pixels * (4 * self.decoder.shape.widths[0] * bytes_each + 4 * 3 * 4))
 
     def content_or_photo(self, image: Tensor) -> Content | Tensor:
         """Return what :meth:`stylize` is to be given for several styles or alphas of one photo.
@@ -419,7 +448,7 @@ class AdaIN(nn.Module):
         """
         ALPHA.check("alpha", alpha)
         if isinstance(content, Content):
-            self._check_maps("content", content.maps, self.taps)
+            self._check_content(content)
             if tile is not None:
                 raise ValueError(
                     f"tile is {tile}; a Content was encoded as a whole: give the picture"
@@ -434,6 +463,17 @@ class AdaIN(nn.Module):
                 return self._in_tiles(content, style, alpha, tile)
             content = content if isinstance(content, Content) else self.content(content)
             return self._decoded(content, style, alpha)
+
+    def _check_content(self, content: Content) -> None:
+        """Raise ValueError unless a content was encoded by a model whose decoder is like this one's."""
+        shape = self.decoder.shape
+        self._check_maps("content", content.maps, self.taps)
+        self._check_maps("content", content.own.means, shape.steered_by)
+        if content.stride != shape.stride:
+            raise ValueError(
+                f"content is of another model: its stride is {content.stride}; this model's is "
+                f"{shape.stride}"
+            )
 
     def _check_maps(self, argument: str, found: Mapping[str, Tensor], taps: Sequence[str]) -> None:
         """Raise ValueError unless what was taken from a picture is of this model's taps."""
@@ -478,20 +518,23 @@ class AdaIN(nn.Module):
 
     def _in_tiles(self, content: Tensor, style: Style, alpha: float, tile: int) -> Tensor:
         stride, (height, width) = self.decoder.shape.stride, content.shape[2:]
-        if tile < 1 or tile % stride:
+        if not isinstance(tile, int) or tile < 1 or tile % stride:
             raise ValueError(f"tile is {tile}; it takes a multiple of {stride} px")
         padded = _in_whole_strides(content, stride)
-        own = self._style_of_tiles(padded, tile)
+        own = self._style_of_tiles(padded, tile, EPS)
         target = steering_of(own, style, alpha, self.decoder.shape)
-        painted = torch.empty_like(padded)
+        painted: Tensor | None = None
         for inside, around in _tiles(padded.shape[2:], tile, self.reach):
             maps = self._encoded(padded[around.of(1)])
             restyled = {tap: _restyled(maps[tap], own, style, tap, alpha) for tap in self.taps}
             whole = self.decoder(restyled, target)
+            if painted is None:
+                painted = padded.new_empty(padded.shape, dtype=whole.dtype)
             painted[inside.of(1)] = whole[inside.within(around).of(1)]
+        assert painted is not None  # no picture is empty
         return painted[:, :, :height, :width]
 
-    def _style_of_tiles(self, padded: Tensor, tile: int) -> Style:
+    def _style_of_tiles(self, padded: Tensor, tile: int, eps: float) -> Style:
         """Return the statistics of the whole picture's maps, (N, C), from those of its tiles."""
         counts: list[int] = []
         taps = self.decoder.shape.looked_at
@@ -508,13 +551,8 @@ class AdaIN(nn.Module):
             means[tap] = (share * mean).sum(dim=0)
             apart = mean - means[tap]
             variance = (share * (std.square() + apart.square())).sum(dim=0)
-            stds[tap] = (variance + EPS).sqrt()
+            stds[tap] = (variance + eps).sqrt()
         return Style(means, stds)
-
-
-LARGEST_WHOLE = 1 << 22  # pixels of a picture that is made in one piece
-TILE = 1024  # px
-EPS = 1e-5  # added to a channel's variance, as kernels.adain does
 
 
 @dataclass(frozen=True)
@@ -556,7 +594,7 @@ def _tiles(size: Sequence[int], tile: int, reach: int) -> Iterator[tuple[_Box, _
             yield _Box(top, left, bottom, right), around
 
 
-def style_of(maps: Mapping[str, Tensor], eps: float = 1e-8) -> Style:
+def style_of(maps: Mapping[str, Tensor], eps: float = STYLE_EPS) -> Style:
     """Return the statistics of maps, (N, C) for each tap; ``eps`` is added to each variance."""
     found = {tap: kernels.moments(features, eps) for tap, features in maps.items()}
     return Style({t: m for t, (m, _) in found.items()}, {t: s for t, (_, s) in found.items()})
@@ -591,7 +629,7 @@ def _restyled(features: Tensor, own: Style, style: Style, tap: str, alpha: float
 
 
 def _is_large(image: Tensor) -> bool:
-    return image.shape[2] * image.shape[3] > LARGEST_WHOLE
+    return len(image) * image.shape[2] * image.shape[3] > LARGEST_WHOLE
 
 
 def _in_whole_strides(image: Tensor, stride: int) -> Tensor:
@@ -649,18 +687,29 @@ def load_adain(
             f"encoder is {encoder and encoder.name!r}; {path.name} takes the one that it was trained "
             'with: load_encoder("vgg19", weights="vgg_normalised.pth")'
         )
-    encoder = copy.deepcopy(encoder) or _encoder_named(str(facts.get("encoder", "slim")), path)
+    identity = facts.get("encoder")  # of the one that it was trained for, if the file says so
+    if encoder is None:
+        encoder = _encoder_of(identity, path) if identity else load_encoder("slim")
+    if identity and encoder.identity != identity:
+        raise WeightsError(
+            f"{path}: was trained with the encoder {identity}; the one here is {encoder.identity}"
+        )
     place = config.pick_device(device)
-    model = AdaIN(encoder, decoder).to(place).in_dtype(config.pick_dtype(precision, place))
+    model = (
+        AdaIN(copy.deepcopy(encoder), decoder)
+        .to(place)
+        .in_dtype(config.pick_dtype(precision, place))
+    )
     return model.requires_grad_(False).eval()
 
 
-def _encoder_named(name: str, path: Path) -> Encoder:
+def _encoder_of(identity: dict[str, str], path: Path) -> Encoder:
     try:
-        return load_encoder(name)
-    except ValueError as error:
+        options: Any = {"pooling": identity["pooling"], "padding": identity["padding"]}
+        return load_encoder(identity["name"], **options)
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"encoder is None; {path} was trained with one called {name!r}, which does not ship"
+            f"encoder is None; {path} was trained with {identity}, which does not ship"
         ) from error
 
 

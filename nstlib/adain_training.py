@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid
 
 from nstlib import kernels, losses
-from nstlib.adain import AdaIN, Decoder, Maps, steering_of, style_of
+from nstlib.adain import AdaIN, Decoder, Maps, Shape, steering_of, style_of
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps, mirrored_maps
@@ -166,13 +166,7 @@ class AdaINTask(Task[Decoder]):
                 f"photos come in crops of {crop} px and paintings of {self.paintings.crop} px; "
                 "both must be of one size"
             )
-        strides = [self.eyes.strides[tap] for tap in self.recipe.taps]
-        stride = max(self.model.shape.stride, *strides)
-        if crop % stride or crop <= max(8, stride):
-            raise ValueError(
-                f"photos and paintings come in crops of {crop} px; this decoder and its losses "
-                f"take a multiple of {stride} px above {max(8, stride)} px"
-            )
+        check_crop(crop, self.model.shape, self.eyes, self.recipe)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move the decoder, and copies of the encoders, to ``device``."""
@@ -288,8 +282,8 @@ class AdaINTask(Task[Decoder]):
         own = {
             "shape": asdict(model.shape),
             "recipe": asdict(self.recipe),
-            "encoder": self.encoder.name,
-            "eyes": self.eyes.name,
+            "encoder": self.encoder.identity,
+            "eyes": self.eyes.identity,
         }
         save_weights(model.state_dict(), path, own | dict(facts))
 
@@ -306,6 +300,19 @@ class AdaINTask(Task[Decoder]):
             "crop": self.photos.crop,
             "shorter_sides": [self.photos.shorter_side, self.paintings.shorter_side],
         }
+
+
+def check_crop(crop: int, shape: Shape, eyes: Encoder, recipe: Recipe) -> None:
+    """Raise ValueError unless a decoder of ``shape``, and the losses, can take crops of ``crop`` px.
+
+    Their strides must divide it, and mirroring at its edges needs more than a stride.
+    """
+    stride = max(shape.stride, *(eyes.strides[tap] for tap in recipe.taps))
+    if crop % stride or crop <= max(8, stride):
+        raise ValueError(
+            f"photos and paintings come in crops of {crop} px; this decoder and its losses "
+            f"take a multiple of {stride} px above {max(8, stride)} px"
+        )
 
 
 def _check_pairs(photos: Tensor, styles: Tensor) -> None:

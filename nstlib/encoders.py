@@ -93,7 +93,7 @@ class Encoder(nn.Module):
                 )
         self.name, self.weights, self.pooling = name, weights, pooling
         self.padding, self.inner_padding = padding, inner_padding
-        self.widths = _checked_widths(widths)
+        self.widths = checked_widths(widths)
         self.convs = nn.ModuleDict()
         channels = 3
         for (layer, _), width in zip(conv_names(), self.widths, strict=False):
@@ -126,6 +126,17 @@ class Encoder(nn.Module):
     def mirrors(self) -> bool:
         """Whether every convolution sees its maps go on as in a mirror."""
         return self.padding == self.inner_padding == "reflect"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this encoder from others: a model that was trained with it needs the same."""
+        return {
+            "name": self.name,
+            "weights": self.weights,
+            "pooling": self.pooling,
+            "padding": self.padding,
+            "inner_padding": self.inner_padding,
+        }
 
     @property
     def dtype(self) -> torch.dtype:
@@ -198,7 +209,13 @@ class Encoder(nn.Module):
             )
 
 
-def _checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Return ``widths`` as a tuple, or raise ValueError where no encoder can have such.
+
+    Example:
+        >>> checked_widths([32, 64])
+        (32, 64)
+    """
     if not 1 <= len(widths) <= len(VGG19_WIDTHS):
         raise ValueError(f"widths has {len(widths)} values; it takes 1 to {len(VGG19_WIDTHS)}")
     if not all(isinstance(width, int) and width > 0 for width in widths):
@@ -381,7 +398,7 @@ def _may_be_vgg19(path: Path) -> bool:
 def _load_slim(path: Path, pooling: Pooling, padding: Padding) -> Encoder:
     state, facts = read_weights(path)
     try:
-        widths, source = _checked_widths(facts["widths"]), str(facts["weights"])
+        widths, source = checked_widths(facts["widths"]), str(facts["weights"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: holds no encoder of ours, by its 'config': {error}") from error
     encoder = Encoder(widths, pooling=pooling, padding=padding, name="slim", weights=source)

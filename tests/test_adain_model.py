@@ -40,7 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "all": {"skips": ("relu1_2", "relu2_1"), "coarse": 2, "coarse_channels": 8, "output": "clamp"},
     "narrow": {"last_channels": 4, "skips": ("relu1_1",), "coarse": 1, "coarse_channels": 8},
     "relu1_2, narrow": {"tap": "relu1_2", "last_channels": 4, "coarse": 1, "coarse_channels": 8},
-    "relu1_1": {"tap": "relu1_1", "last_channels": 4},
+    "relu1_1": {"tap": "relu1_1"},
     "steered": {"steered_by": ("relu1_2", "relu2_1", "relu3_1"), "last_channels": 4},
     "relu4_1, coarse": {"tap": "relu4_1", "coarse": 1, "coarse_channels": 8},
     "relu5_1": {"tap": "relu5_1"},
@@ -480,7 +480,7 @@ def test_too_small_a_reach_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_statistics_of_tiles_are_those_of_the_whole(tile: int) -> None:
     model = tiny_model("all").in_dtype(torch.float64)
     padded = torch.cat([picture(72, 136), picture(72, 136, seed=1)]).double()
-    found = model._style_of_tiles(padded, tile)
+    found = model._style_of_tiles(padded, tile, 1e-5)
     for tap, maps in model._encoded(padded).items():
         mean, std = kernels.moments(maps, eps=1e-5)
         assert torch.allclose(found.means[tap], mean, rtol=0, atol=1e-13)
@@ -517,7 +517,7 @@ def test_large_pictures_are_made_in_tiles_unasked(
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"widths": ()}, "widths has 0 values; a VGG has 1 to 16"),
+        ({"widths": ()}, "widths has 0 values; it takes 1 to 16"),
         ({"widths": (4,) * 17}, "widths has 17 values"),
         ({"widths": (4, 4), "tap": "relu2_1"}, "with 2 widths it must be 'relu1_2'"),
         (
@@ -592,6 +592,53 @@ def test_what_another_model_saw_is_refused(
         model.stylize(other.content(photo), painting)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("steered", "its taps and their channels are {}"), ("coarse", "stride is 4")],
+)
+def test_what_a_plain_model_saw_is_refused_by_one_that_needs_more(kind: str, words: str) -> None:
+    plain, more = tiny_model(), tiny_model(kind)
+    content = plain.content(picture(36, 36))
+    with pytest.raises(ValueError, match=f"content is of another model: .*{words}"):
+        more.stylize(content, picture(40, 56, seed=1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_picture_in_tiles_has_the_type_of_the_whole(dtype: torch.dtype) -> None:
+    model, photo, style = tiny_model(), picture(60, 90).to(dtype), picture(40, 56, seed=1)
+    whole, tiled = model.stylize(photo, style), model.stylize(photo, style, tile=48)
+    assert whole.dtype == tiled.dtype == torch.float32
+    assert (whole - tiled).abs().max() < 1e-4
+
+
+def test_a_large_style_is_looked_at_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, style = tiny_model("steered"), picture(90, 130)
+    whole = model.style(style)
+    monkeypatch.setattr(adain, "LARGEST_WHOLE", 90 * 130 - 1)
+    monkeypatch.setattr(adain, "TILE", 64)
+    tiled = model.style(style)
+    for tap in whole.means:
+        assert torch.allclose(tiled.means[tap], whole.means[tap], atol=1e-5)
+        assert torch.allclose(tiled.stds[tap], whole.stds[tap], atol=1e-5)
+
+
+def test_a_content_too_large_for_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nstlib.memory.free_memory", lambda device: 1e6)
+    with pytest.raises(MemoryError, match="content is 500×600 px, which needs about"):
+        tiny_model().content(picture(500, 600))
+
+
+def test_steering_is_as_exact_in_training_as_where_it_is_used() -> None:
+    decoder = filled(Decoder(widths=WIDTHS[:5], steered_by=("relu2_1",)), seed=3)
+    target = torch.rand(2, 2 * WIDTHS[2])
+    assert decoder.steering is not None
+    exact = decoder.steering(target)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = decoder.steering(target)
+    for one, other in zip(exact, found, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
 def test_a_style_of_a_wider_model_is_refused(model: AdaIN, photo: Tensor, painting: Tensor) -> None:
     style = model.style(painting)
     wider = Style(
@@ -649,12 +696,26 @@ def test_a_file_knows_the_encoder_that_ships(
     assert torch.equal(loaded.stylize(photo, painting), wanted)
 
 
+def test_a_file_of_another_encoder_s_decoder_is_refused(tmp_path: Path) -> None:
+    slim = load_encoder("slim", pooling="avg")
+    path = exported(Decoder.of(slim), slim, tmp_path / "mine.safetensors")
+    assert load_adain(path).encoder.identity == slim.identity
+    with pytest.raises(WeightsError, match=r"mine.safetensors: was trained with .*'avg'.*'max'"):
+        load_adain(path, load_encoder("slim"))
+    random = encoders.random_encoder("slim")
+    path = exported(Decoder.of(random), random, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="'random'.*; the one here is .*'distilled from VGG-19'"):
+        load_adain(path)
+
+
 def test_a_file_of_an_encoder_that_does_not_ship_asks_for_it(tmp_path: Path) -> None:
     model = tiny_model()
     path = exported(model.decoder, model.encoder, tmp_path / "mine.safetensors")
-    with pytest.raises(ValueError, match=r"encoder is None; .*mine.safetensors .* called 'tiny'"):
+    with pytest.raises(
+        ValueError, match=r"encoder is None; .*mine.safetensors .*'tiny'.* not ship"
+    ):
         load_adain(path)
-    with pytest.raises(ValueError, match="decoder mirrors an encoder of widths"):
+    with pytest.raises(WeightsError, match="trained with .*'tiny'.*; the one here is .*'slim'"):
         load_adain(path, load_encoder("slim"))
 
 

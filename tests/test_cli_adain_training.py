@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -121,7 +122,7 @@ def test_the_literatures_recipe_decodes_what_it_compares(
     flags = ["--recipe", "style10", "--steps", "1", "--eyes", "vgg19", "--tap", "relu3_1"]
     assert train(pictures, other, *flags) == 0
     _, facts = read_weights(other.with_suffix(".safetensors"))
-    assert (facts["encoder"], facts["eyes"]) == ("slim", "vgg19")
+    assert (facts["encoder"]["name"], facts["eyes"]["name"]) == ("slim", "vgg19")
     assert facts["shape"]["tap"] == "relu3_1"
 
 
@@ -175,6 +176,8 @@ def test_another_recipe_decoder_or_rate_does_not_take_up_the_run(
         (["--coarse", "-1"], "coarse is -1"),
         (["--style-weight", "-1"], "style_weight is -1"),
         (["--learning-rate", "2"], "learning_rate is 2"),
+        (["--crop", "34"], "crops of 34 px; this decoder and its losses take a multiple of 4 px"),
+        (["--crop", "36", "--coarse", "1"], "crops of 36 px; this decoder and its losses take a"),
     ],
 )
 def test_what_is_wrong_with_a_training_is_said_before_the_pictures_are_read(
@@ -194,7 +197,6 @@ def test_what_is_wrong_with_a_training_is_said_before_the_pictures_are_read(
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--crop", "34"], "crops of 34 px; this decoder and its losses take a multiple of 4 px"),
         (["--crop", "64"], "no picture of at least 64 px"),
         (["--crop", "64", "--shorter-side", "40"], "must lie in [1, shorter_side], 40"),
         (["--style", "nowhere"], "folder is 'nowhere', which is not a folder"),
@@ -212,6 +214,19 @@ def test_pictures_or_files_that_cannot_be_used_are_named(
     assert train(pictures, pictures / "net.pt", "--steps", "1", *flags) == 2
     assert sentence in capsys.readouterr().err
     assert not list(pictures.glob("net.*"))
+
+
+@pytest.mark.parametrize(("crop", "side"), [(128, 304), (320, 320)])
+def test_painted_pictures_are_never_smaller_than_the_crop(
+    crop: int, side: int, pictures: Path
+) -> None:
+    (pictures / "large").mkdir()
+    large = images.save_image(torch.rand(1, 3, 330, 330), pictures / "large" / "photo.png")
+    options = argparse.Namespace(crop=crop, shorter_side=400)
+    crops = cli.training._crops(options, [large.parent], painted=2)
+    assert not crops.skipped
+    shapes = [picture.shape for picture in crops.pictures if isinstance(picture, torch.Tensor)]
+    assert shapes == [(3, 330, 330), (3, side, side), (3, side, side)]
 
 
 def test_the_examples_of_the_help_are_commands_that_parse(

@@ -83,8 +83,9 @@ def test_each_image_has_its_alpha_and_shares_a_style() -> None:
         torch.testing.assert_close(found[None], kernels.adain(image[None], mean, std, alpha))
 
 
-def test_a_constant_channel_becomes_the_styles_mean() -> None:
-    content = torch.full((1, 1, 5, 7), 0.3, device=DEVICE)
+@pytest.mark.parametrize("constant", [0.3, 100.0, 1000.0])
+def test_a_constant_channel_becomes_the_styles_mean(constant: float) -> None:
+    content = torch.full((1, 1, 5, 7), constant, device=DEVICE)
     found = kernels.adain(
         content, torch.full((1, 1), 2.0, device=DEVICE), torch.ones(1, 1, device=DEVICE)
     )
