@@ -8,6 +8,7 @@ then on each is read by itself, and a batch is a function of its step as with an
 from __future__ import annotations
 
 import csv
+import itertools
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,8 @@ def picture_paths(*folders: str | Path, split: Split = "all", shards: bool = Fal
     held_out = {path for folder in folders for path in _held_out(Path(folder))}
     suffixes = (*SUFFIXES, SHARD) if shards else SUFFIXES
     found = (path for folder in folders for path in sorted(Path(folder).rglob("*")))
-    paths = list(dict.fromkeys(path for path in found if path.suffix.lower() in suffixes))
+    paths = [path for path in found if path.suffix.lower() in suffixes and not path.is_dir()]
+    paths = list(dict.fromkeys(paths))
     if split != "all":
         paths = [path for path in paths if (path.resolve() in held_out) == (split == "held-out")]
     if not paths:
@@ -92,11 +94,13 @@ class Crops:
     A picture whose shorter side is longer than ``shorter_side`` is made smaller, keeping its
     aspect (squashing to a square would teach the network a squashed world); none is enlarged.
     Pictures smaller than the crop, and files that cannot be read, are left out: :attr:`skipped`
-    says which and why. Where that comes out only when a crop is drawn, the next picture stands in.
+    says which and why; "image 3" is the third of the images given. Where that comes out only when
+    a crop is drawn, the next picture stands in.
 
     Args:
         pictures: files, ``.tar`` files of pictures, or images (1, 3, H, W) such as painters make.
-            What cannot be read of a ``.tar`` file is left out; packed (``.tar.gz``) it must not be.
+            What cannot be read of a ``.tar`` file is left out, as are links and sparse files in it;
+            packed (``.tar.gz``) it must not be.
         crop: the side of a crop in pixels.
         shorter_side: of a picture, in pixels.
         in_memory: bytes of decoded pictures to keep, about; the files that do not fit are decoded
@@ -124,10 +128,13 @@ class Crops:
             raise ValueError(f"crop is {crop}; it must lie in [1, shorter_side], {shorter_side}")
         self.crop, self.shorter_side = crop, shorter_side
         self.pictures: list[Picture] = []  # tensors are (3, H, W), uint8
-        self.skipped: list[str] = []
+        self._skipped: dict[str, None] = {}  # a set that keeps its order
+        numbers = itertools.count(1)
         for picture in self._unpacked(pictures):
-            is_kept = in_memory > 0 or isinstance(picture, Tensor)
-            decoded: Picture | None = self._decoded(picture) if is_kept else picture
+            is_image = isinstance(picture, Tensor)
+            name = f"image {next(numbers)}" if is_image else str(picture)
+            is_kept = in_memory > 0 or is_image
+            decoded: Picture | None = self._decoded(picture, name) if is_kept else picture
             if isinstance(decoded, Tensor):
                 in_memory -= decoded.numel()
             if decoded is not None:
@@ -140,6 +147,11 @@ class Crops:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def skipped(self) -> list[str]:
+        """A line for each picture that was left out so far, and why."""
+        return list(self._skipped)
 
     def _unpacked(self, pictures: Iterable[Path | Tensor]) -> Iterator[Picture]:
         """Yield the pictures, and in place of a .tar file those within it."""
@@ -155,9 +167,13 @@ class Crops:
         try:
             with tarfile.open(shard, "r:") as tar:
                 for part in tar:
-                    is_picture = Path(part.name).suffix.lower() in SUFFIXES
-                    if is_picture and part.isreg() and not part.issparse():
-                        found.append(Member(shard, part.name, part.offset_data, part.size))
+                    if part.isdir() or Path(part.name).suffix.lower() not in SUFFIXES:
+                        continue
+                    member = Member(shard, part.name, part.offset_data, part.size)
+                    if reason := _why_not_whole(part):
+                        self._skip(f"{member}: {reason}")
+                    else:
+                        found.append(member)
             _check_end(shard, tar.offset)
         except (tarfile.TarError, OSError) as error:
             self._skip(f"{shard}: is no whole .tar file, {len(found)} pictures found ({error})")
@@ -206,14 +222,15 @@ class Crops:
         """Return a picture, or the next one that can be read."""
         for other in range(len(self)):
             picture = self.pictures[(index + other) % len(self)]
-            decoded = picture if isinstance(picture, Tensor) else self._decoded(picture)
+            if isinstance(picture, Tensor):
+                return picture
+            decoded = self._decoded(picture, str(picture))
             if decoded is not None:
                 return decoded
         raise ImageError(f"none of the {len(self)} pictures can be read any more")
 
-    def _decoded(self, picture: Picture) -> Tensor | None:
+    def _decoded(self, picture: Picture, name: str) -> Tensor | None:
         """Return (3, H, W) in uint8, or None and a line in :attr:`skipped`."""
-        name = "an image" if isinstance(picture, Tensor) else str(picture)
         try:
             if isinstance(picture, Tensor):
                 check_image("picture", picture)
@@ -233,8 +250,16 @@ class Crops:
         return torch.from_numpy(to_uint8(image)).permute(2, 0, 1)
 
     def _skip(self, line: str) -> None:
-        if line not in self.skipped:
-            self.skipped.append(line)
+        self._skipped[line] = None
+
+
+def _why_not_whole(part: tarfile.TarInfo) -> str | None:
+    """Return why the bytes of a part of a .tar file do not lie there in one piece, None if they do."""
+    if part.islnk() or part.issym():
+        return "is a link"
+    if part.issparse():
+        return "is sparse"
+    return None if part.isreg() else "is no file"
 
 
 def _check_end(shard: Path, offset: int) -> None:

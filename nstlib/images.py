@@ -61,7 +61,7 @@ SUFFIXES = {
 }
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
-    "JPEG": {"optimize": True},
+    "JPEG": {},  # to optimize saves 3 %, but needs a guess at the file's size, too low for noise
     "WEBP": {"lossless": True},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
@@ -447,6 +447,21 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     )
     # The weights add up to 1 within float32's rounding only: white would come out as 1.0000005.
     return resized.clamp(image.amin(), image.amax()).contiguous()
+
+
+def at_size(image: Tensor, size: int) -> Tensor:
+    """Return images with a shorter side of ``size``; smaller ones keep their own pixels.
+
+    Raises:
+        ValueError, TypeError: ``size`` is no number of pixels, or the shape not (N, C, H, W).
+
+    Example:
+        >>> at_size(torch.rand(1, 3, 40, 60), 20).shape
+        torch.Size([1, 3, 20, 30])
+        >>> at_size(torch.rand(1, 3, 40, 60), 512).shape
+        torch.Size([1, 3, 40, 60])
+    """
+    return resize(image, min(size, *image.shape[2:]))
 
 
 def _kind(value: object) -> str:

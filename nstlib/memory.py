@@ -1,7 +1,8 @@
 """Memory: how much of it is free, and how a long loop uses the same again.
 
 A picture that is too large for a method should be refused before the work, with the size that would
-fit: that is :func:`check_memory`.
+fit: that is :func:`check_memory`. Where memory runs out all the same, :func:`allocation_named` says
+so.
 
 Each step of a run allocates and frees the same big tensors. The GNU C library gives much of that
 back to the system as soon as it is freed, and takes it anew in the next step, page by page, each
@@ -15,6 +16,7 @@ import ctypes
 import functools
 import math
 import platform
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -177,3 +179,24 @@ def check_memory(name: str, size: tuple[int, int], needed: int, device: torch.de
             f"{name} is {size[0]}×{size[1]} px, which needs about {needed / 1e9:.1f} GB on "
             f"{device}; {free / 1e9:.1f} GB are free. About {fits} px would fit"
         )
+
+
+@contextmanager
+def allocation_named() -> Iterator[None]:
+    """Raise MemoryError, in torch's own sentence, where a CPU cannot allocate what a block needs.
+
+    Torch raises a plain RuntimeError there, as for many a mistake; any other error stays as it is.
+
+    Example:
+        >>> with allocation_named():
+        ...     torch.empty(1 << 60, dtype=torch.uint8)
+        Traceback (most recent call last):
+        ...
+        MemoryError: DefaultCPUAllocator: ... you tried to allocate 1152921504606846976 bytes...
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if sentence := re.search("DefaultCPUAllocator: .*", str(error)):
+            raise MemoryError(sentence[0]) from error
+        raise

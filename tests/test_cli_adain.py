@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -102,6 +104,19 @@ def test_without_sizes_every_pixel_is_kept_and_a_style_is_seen_at_512(
     assert (found - wanted).abs().max() < 0.5 / 255 + 1e-6
 
 
+@pytest.mark.parametrize(("asked", "used"), [(40, 40), (48, 48), (512, 48)])
+def test_a_small_style_is_seen_at_its_own_size_and_the_recipe_says_which(
+    asked: int, used: int, tmp_path: Path, styles: Path, model: AdaIN
+) -> None:
+    painting, out = styles / "vortex.jpg", tmp_path / "o.png"
+    flags = ["--size", "40", "--style-size", str(asked)]
+    assert run("adain", "coffee", painting, *flags, "-o", out) == 0
+    seen = nstlib.load_image(painting, size=used)
+    wanted = model.stylize(images.sample("coffee", size=40), seen)
+    assert (nstlib.load_image(out) - wanted).abs().max() < 0.5 / 255 + 1e-6
+    assert images.read_recipe(out)["style_size"] == used
+
+
 def test_a_photo_too_large_for_one_piece_is_made_in_tiles(
     tmp_path: Path, model: AdaIN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +147,7 @@ def test_neither_the_photo_nor_the_style_is_painted_over(
         (["--alpha", "1.5"], "alpha is 1.5; it must lie in [0, 1]"),
         (["--model", "gone.safetensors"], "gone.safetensors: there is no such file"),
         (["--size", "0"], "size is 0"),
+        (["--style-size", "0"], "size is 0"),
         (["-o", "out.xyz"], "its suffix must be one of"),
     ],
 )
@@ -213,19 +229,64 @@ def test_bad_files_are_told_of_once_each_and_the_others_are_painted(
     assert len(written(out)) == 6
 
 
-def test_a_photo_too_large_for_its_device_does_not_end_the_folder(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def gpu_is_full() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def cpu_is_full() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)  # a RuntimeError, such as a GPU does not raise
+
+
+def overfilled(monkeypatch: pytest.MonkeyPatch, device_is_full: Callable[[], None]) -> None:
+    """Let the photo with a shorter side of 40 px be too large."""
     encode = AdaIN.content
 
     def full(model: AdaIN, image: torch.Tensor) -> adain.Content:
         if min(image.shape[2:]) == 40:
-            raise torch.OutOfMemoryError("out of memory")
+            device_is_full()
         return encode(model, image)
 
     monkeypatch.setattr(AdaIN, "content", full)
+
+
+@pytest.mark.parametrize("device_is_full", [gpu_is_full, cpu_is_full])
+def test_a_photo_too_large_for_its_device_does_not_end_the_folder(
+    device_is_full: Callable[[], None],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    overfilled(monkeypatch, device_is_full)
     assert run("adain", photos, "vortex", "--style-size", "48", "-o", tmp_path / "out") == 1
     assert written(tmp_path / "out") == ["d-vortex.png", "deep/b'c.v1-vortex.jpg"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"nst: left out: (CUDA out of memory|DefaultCPUAllocator: )", line)
+
+
+@pytest.mark.parametrize("device_is_full", [gpu_is_full, cpu_is_full])
+def test_a_single_photo_too_large_for_its_device_is_one_line(
+    device_is_full: Callable[[], None],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    overfilled(monkeypatch, device_is_full)
+    assert run("adain", photos / "a.png", "vortex", "-o", tmp_path / "o.png") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"nst: (CUDA out of memory|DefaultCPUAllocator: )", line)
+
+
+def test_a_mistake_in_a_folder_run_is_not_taken_for_a_photo_that_is_too_large(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong() -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    overfilled(monkeypatch, wrong)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run("adain", photos, "vortex", "--style-size", "48", "-o", tmp_path / "out")
 
 
 def test_a_picture_that_cannot_be_saved_does_not_end_the_others(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,14 +111,26 @@ def test_no_photo_of_a_folder_is_painted_over_nor_becomes_one(
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == kept
 
 
+def gpu_is_full() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def cpu_is_full() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)  # a RuntimeError, such as a GPU does not raise
+
+
+@pytest.mark.parametrize("device_is_full", [gpu_is_full, cpu_is_full])
 def test_one_photo_too_large_for_its_device_does_not_end_the_folder(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device_is_full: Callable[[], None],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     paint = transform_net.TransformNet.stylize
 
     def full(net: transform_net.TransformNet, content: torch.Tensor, *rest: object) -> object:
         if min(content.shape[2:]) == 40:
-            raise torch.OutOfMemoryError("out of memory")
+            device_is_full()
         return paint(net, content, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(transform_net.TransformNet, "stylize", full)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,23 @@ def test_pictures_are_found_in_folders_below_and_sorted(folder: Path) -> None:
     assert picture_paths(str(folder)) == picture_paths(folder)
     (folder / "e.JPG").write_bytes(b"")
     assert "e.JPG" in names(picture_paths(folder))
+
+
+def test_a_folder_with_a_pictures_name_is_no_picture_but_may_hold_some(folder: Path) -> None:
+    wanted = picture_paths(folder)
+    for name in ("album.jpg", "album.tar"):
+        (folder / name).mkdir()
+    assert picture_paths(folder, shards=True) == wanted
+    inside = gradient_picture(folder / "album.jpg" / "z.png", 40, 30)
+    assert sorted(picture_paths(folder)) == sorted([*wanted, inside])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows gives few users leave to make links")
+def test_a_link_that_leads_nowhere_is_found_so_that_it_can_be_named(folder: Path) -> None:
+    lost = folder / "lost.png"
+    lost.symlink_to(folder / "gone.png")
+    (line,) = Crops(picture_paths(folder), crop=16).skipped
+    assert str(lost) in line
 
 
 @pytest.mark.parametrize("above", [False, True])
@@ -179,7 +197,7 @@ def test_what_cannot_be_read_or_is_too_small_is_left_out_and_named(
         (folder / name).write_bytes(content)
     small = gradient_picture(folder / "small.png", 40, 15)
     (folder / "album.jpg").mkdir()
-    paths = [*picture_paths(folder), folder / "missing.png"]
+    paths = [*picture_paths(folder), folder / "album.jpg", folder / "missing.png"]
     crops = Crops(paths, crop=16)
     assert len(crops) == 4
     for name in (*bad, "album.jpg", "missing.png"):
@@ -315,7 +333,32 @@ def test_a_large_image_is_made_smaller_and_a_small_one_left_out() -> None:
         shorter_side=40,
     )
     assert [tuple(picture.shape) for picture in crops.pictures] == [(3, 60, 40), (3, 20, 20)]
-    assert crops.skipped == ["an image: smaller than the crop of 16 px"]
+    assert crops.skipped == ["image 2: smaller than the crop of 16 px"]
+
+
+def test_each_image_that_is_left_out_has_a_line_of_its_own(folder: Path) -> None:
+    """Those of files that lie between them are not counted."""
+    small = [flat(9, size=12) for _ in range(4)]
+    crops = Crops([small[0], *picture_paths(folder), flat(7), *small[1:]], crop=16)
+    assert crops.skipped == [
+        f"image {number}: smaller than the crop of 16 px" for number in (1, 3, 4, 5)
+    ]
+
+
+def test_to_name_the_next_of_many_bad_files_takes_no_longer_than_the_first() -> None:
+    class Line(str):
+        comparisons = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Line.comparisons += 1
+            return super().__eq__(other)
+
+    crops, lines = flat_crops(1), [Line(number) for number in range(300)]
+    for line in lines:
+        crops._skip(line)
+    assert Line.comparisons < 300, "to compare each with all takes 45 000"
+    assert crops.skipped == lines
 
 
 @pytest.mark.parametrize(
@@ -556,14 +599,28 @@ def test_a_tar_that_is_gone_later_gives_way_to_the_next_pictures(tmp_path: Path)
     }
 
 
-def test_links_and_folders_with_a_pictures_name_are_no_pictures(tmp_path: Path) -> None:
+def test_what_has_a_pictures_name_in_a_tar_and_is_no_whole_file_is_named(tmp_path: Path) -> None:
+    """A folder is not a picture that is missing: only its files are."""
     shard = tmp_path / "s.tar"
     flat_tar(shard, range(10, 12))
+    kinds = {
+        "symbolic.png": tarfile.SYMTYPE,
+        "hard.png": tarfile.LNKTYPE,
+        "holes.png": tarfile.GNUTYPE_SPARSE,
+        "pipe.png": tarfile.FIFOTYPE,
+        "folder.png": tarfile.DIRTYPE,
+        "notes.txt": tarfile.LNKTYPE,
+    }
     with tarfile.open(shard, "a") as tar:
-        for kind in (tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE):
-            part = tarfile.TarInfo(f"{kind!r}.png")
+        for name, kind in kinds.items():
+            part = tarfile.TarInfo(name)
             part.type, part.linkname = kind, "10.png"
             tar.addfile(part)
     crops = Crops([shard], crop=16)
-    assert len(crops) == 2
-    assert not crops.skipped
+    assert shown(crops) == [10, 11]
+    assert crops.skipped == [
+        f"{shard}/symbolic.png: is a link",
+        f"{shard}/hard.png: is a link",
+        f"{shard}/holes.png: is sparse",
+        f"{shard}/pipe.png: is no file",
+    ]

@@ -23,7 +23,16 @@ from PIL import Image, ImageFile
 
 import nstlib
 from nstlib import ImageError, images
-from nstlib.images import compare, load_image, read_recipe, resize, sample, save_image, show
+from nstlib.images import (
+    at_size,
+    compare,
+    load_image,
+    read_recipe,
+    resize,
+    sample,
+    save_image,
+    show,
+)
 
 pillow_heif.register_heif_opener()
 
@@ -778,6 +787,16 @@ def test_resize_keeps_the_range_exactly() -> None:
     assert 1 < resized.max() <= moments.max()
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40), (40, 40)])
+def test_at_size_makes_smaller_and_never_larger(height: int, width: int) -> None:
+    image = torch.rand(1, 3, height, width)
+    assert torch.equal(at_size(image, 20), resize(image, 20))
+    for size in (40, 41, 4000):
+        assert torch.equal(at_size(image, size), image)
+    with pytest.raises(ValueError, match="size is 0"):
+        at_size(image, 0)
+
+
 def test_resize_to_the_same_size_changes_nothing() -> None:
     image = torch.rand(1, 3, 20, 31)
     assert torch.equal(resize(image, (20, 31)), image)
@@ -1185,3 +1204,24 @@ def test_quality_makes_a_jpeg_smaller(tmp_path: Path) -> None:
     fine = images.save_image(photo, tmp_path / "fine.jpg")
     assert small.stat().st_size < fine.stat().st_size / 2
     assert (images.load_image(fine) - photo).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("quality", [60, 88, 89, 90, 94, 95, 100])
+def test_the_busiest_picture_can_be_written_at_any_quality(tmp_path: Path, quality: int) -> None:
+    """Pure noise takes more bytes than any photo: up to four a pixel."""
+    noise = torch.rand(1, 3, 300, 400, generator=torch.Generator().manual_seed(0))
+    path = save_image(noise, tmp_path / "noise.jpg", RECIPE, quality=quality)
+    assert load_image(path).shape == noise.shape
+    assert read_recipe(path)["seed"] == 7
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+def test_a_jpeg_is_hardly_larger_than_the_smallest_of_its_quality(
+    tmp_path: Path, quality: int
+) -> None:
+    """Huffman tables made for the one picture would save a few hundredths of a photo."""
+    photo = sample("coffee", size=400)
+    ours = save_image(photo, tmp_path / "ours.jpg", quality=quality).stat().st_size
+    options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
+    smallest = len(file_of(images.to_uint8(photo), "JPEG", optimize=True, **options))
+    assert ours < 1.05 * smallest

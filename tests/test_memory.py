@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nstlib import memory
-from nstlib.memory import reused_memory
+from nstlib.memory import allocation_named, reused_memory
 
 resource = pytest.importorskip("resource", reason="page faults are counted on Unix only")
 needs_gnu = pytest.mark.skipif(
@@ -58,7 +58,9 @@ with reused_memory():
 
 @needs_gnu
 def test_memory_goes_back_when_the_last_of_several_runs_ends() -> None:
+    """All of it, where little may stay: a heap grows to 120 MB or to 240, as its holes happen to lie."""
     before, faults, under_way, after = in_a_process_of_its_own("""
+memory._MAY_STAY = 8_000_000
 with reused_memory():
     with reused_memory():
         print(bytes_held())
@@ -140,3 +142,31 @@ def test_the_smaller_of_machine_and_container_is_free(monkeypatch: pytest.Monkey
         monkeypatch.setattr(psutil, "virtual_memory", lambda here=here: here)
         monkeypatch.setattr(memory, "_container_memory", lambda free=container: free)
         assert memory.free_memory(torch.device("cpu")) == 70
+
+
+# ------------------------------------------------------------------------------ memory that ran out
+
+
+def test_what_a_cpu_cannot_allocate_is_a_memory_error_in_torchs_own_sentence() -> None:
+    """Torch raises a plain RuntimeError for it, which could be anything."""
+    with pytest.raises(MemoryError) as caught, allocation_named():
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert str(caught.value).startswith("DefaultCPUAllocator: ")
+    assert f"you tried to allocate {1 << 60} bytes" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert type(caught.value.__cause__) is RuntimeError
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2"), torch.OutOfMemoryError("CUDA"), ValueError("alpha")]
+)
+def test_any_other_error_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, allocation_named():
+        raise error
+    assert caught.value is error
+
+
+def test_within_what_can_be_allocated_nothing_happens() -> None:
+    with allocation_named():
+        total = float(torch.ones(3).sum())
+    assert total == 3

@@ -16,6 +16,7 @@ import nstlib
 from nstlib.cli import adain, fast, gatys, measure, training
 from nstlib.cli.flags import find_picture
 from nstlib.errors import NstError
+from nstlib.memory import allocation_named
 
 __all__ = ["find_picture", "main"]
 
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, 1 where the run failed, or 2 where an argument is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        code: int | None = options.run(options)
+        with allocation_named():
+            code: int | None = options.run(options)
     except (NstError, ValueError, TypeError) as error:
         print(f"nst: {error}", file=sys.stderr)
         return 2

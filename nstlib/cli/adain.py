@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from tqdm import tqdm
@@ -49,7 +49,8 @@ def add_adain(commands: Any) -> None:
         "--style-size",
         type=int,
         default=512,
-        help="shorter side that the style is seen at; its strokes grow with it (%(default)s)",
+        help="shorter side that the style is seen at, or its own if smaller; its strokes grow with "
+        "it (%(default)s)",
     )
     command.add_argument("--device", default="auto")
     command.add_argument(
@@ -62,15 +63,23 @@ def add_adain(commands: Any) -> None:
     command.set_defaults(run=_run_adain)
 
 
+class _Painting(NamedTuple):
+    """A style, and the shorter side in pixels that it was seen at."""
+
+    style: Style
+    size: int
+
+
 def _run_adain(options: argparse.Namespace) -> int:
     adain.ALPHA.check("alpha", options.alpha)
     photos, paintings = Pictures("photo", options.photo), Pictures("style", options.style)
     jobs = folders.jobs(options.out, photos, paintings)
     model = adain.load_adain(options.model, device=options.device)
-    styles: dict[str, Style] = {}
+    styles: dict[str, _Painting] = {}
     for name in paintings.names:
         with leaving_out(paintings.is_folder):
-            styles[name] = model.style(find_picture(name, options.style_size))
+            picture = images.at_size(find_picture(name), options.style_size)
+            styles[name] = _Painting(model.style(picture), min(picture.shape[2:]))
     many = photos.is_folder or paintings.is_folder
     saved: list[Path] = []
     bar = tqdm(jobs, unit="picture", leave=False, disable=None)
@@ -78,9 +87,9 @@ def _run_adain(options: argparse.Namespace) -> int:
         with leaving_out(photos.is_folder):
             content = model.content_or_photo(find_picture(photo, options.size))
             for job in of_photo:
-                if style := styles.get(job.names[1]):  # else it was told of already
+                if painting := styles.get(job.names[1]):  # else it was told of already
                     with leaving_out(many):
-                        saved.append(_paint(model, content, style, job, options))
+                        saved.append(_paint(model, content, painting, job, options))
     print(f"{options.out}: {len(saved)} of {len(jobs)} pictures" if many else saved[0])
     return 0 if len(saved) == len(jobs) else 1
 
@@ -88,20 +97,20 @@ def _run_adain(options: argparse.Namespace) -> int:
 def _paint(
     model: AdaIN,
     content: Tensor | Content,
-    style: Style,
+    painting: _Painting,
     job: Job,
     options: argparse.Namespace,
 ) -> Path:
     make_folder(job.out)
-    photo, painting = job.names
+    photo, style = job.names
     recipe = {
         "method": "adain",
         "content": Path(photo).name,
-        "style": Path(painting).name,
+        "style": Path(style).name,
         "model": Path(options.model).name,
         "alpha": options.alpha,
         "size": options.size,
-        "style_size": options.style_size,
+        "style_size": painting.size,
     }
-    painted = model.stylize(content, style, options.alpha)
+    painted = model.stylize(content, painting.style, options.alpha)
     return images.save_image(painted, job.out, recipe)

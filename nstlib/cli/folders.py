@@ -15,6 +15,7 @@ from tqdm import tqdm
 from nstlib import images
 from nstlib.datasets import picture_paths
 from nstlib.errors import ImageError
+from nstlib.memory import allocation_named
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def _called(asked: tuple[Pictures, ...], names: tuple[str, ...]) -> Path:
 def leaving_out(many: bool) -> Iterator[None]:
     """Tell of a bad file in a line, and go on where it is one of ``many``; alone it ends the run."""
     try:
-        yield
+        with allocation_named():
+            yield
     except (ImageError, MemoryError, torch.OutOfMemoryError) as error:
         if not many:
             raise

@@ -202,6 +202,7 @@ def _run_train_adain(options: argparse.Namespace) -> None:
         eyes = encoder if options.eyes in (None, options.encoder) else load_encoder(options.eyes)
         check_taps(eyes, recipe.taps, "recipe")
         decoder = _decoder_to_train(options, encoder, recipe.content_tap, settings.seed)
+        adain_training.check_crop(options.crop, decoder.shape, eyes, recipe)
         photos = _crops(options, options.content)
         paintings = _crops(options, options.style, options.painted)
         task = adain_training.AdaINTask(decoder, encoder, photos, paintings, eyes, recipe)
@@ -232,7 +233,8 @@ def _net_to_train(
 def _crops(options: argparse.Namespace, folders: Sequence[Path], painted: int = 0) -> Crops:
     """Return what is for training in folders, and so many painted pictures."""
     paths: list[Path | Tensor] = [*picture_paths(*folders, split="train", shards=True)]
-    more = [painting.random(seed, size=304) for seed in range(painted)]
+    size = max(304, options.crop)
+    more = [painting.random(seed, size=size) for seed in range(painted)]
     return Crops([*paths, *more], options.crop, options.shorter_side)
 
 

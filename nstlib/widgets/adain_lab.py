@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from nstlib.adain import ALPHA, AdaIN, Content, Style, load_adain
+from nstlib.images import at_size
 from nstlib.widgets.controls import Control, menu_control, range_control
 from nstlib.widgets.display import (
     USERS_ERRORS,
@@ -32,7 +33,6 @@ from nstlib.widgets.pictures import (
     WRAPPING,
     PicturePicker,
     Result,
-    at_size,
     caption,
     check_size,
     photo_picker,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from nstlib.config import Range
+from nstlib.images import at_size
 from nstlib.transform_net import TransformNet
 from nstlib.widgets.controls import Control, plain, range_control
 from nstlib.widgets.display import (
@@ -33,7 +34,6 @@ from nstlib.widgets.nets import SHIPPED, NetPicker
 from nstlib.widgets.pictures import (
     WRAPPING,
     Result,
-    at_size,
     caption,
     check_size,
     draw,

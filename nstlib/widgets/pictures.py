@@ -124,11 +124,6 @@ class PicturePicker:
         return images.to_jpeg_bytes(at_most(self.image, 320))
 
 
-def at_size(image: Tensor, size: int) -> Tensor:
-    """Return a picture with a shorter side of ``size``; a smaller one keeps its own pixels."""
-    return images.resize(image, min(size, *image.shape[2:]))
-
-
 def check_size(name: str, size: int) -> None:
     """Raise ValueError unless ``size`` is a number of pixels."""
     if not isinstance(size, int) or size < 1:
