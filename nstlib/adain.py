@@ -43,7 +43,7 @@ from nstlib.encoders import (
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
-from nstlib.kernels.moments import renormalized
+from nstlib.kernels.moments import renormalized_exactly
 from nstlib.layers import Conv, UpsampledConv
 from nstlib.losses import mixing_weights
 from nstlib.memory import check_memory, reused_memory
@@ -625,7 +625,9 @@ def _restyled(features: Tensor, own: Style, style: Style, tap: str, alpha: float
     """Compute :func:`nstlib.kernels.adain` with statistics that are known already."""
     mean, std = own.means[tap], own.stds[tap]
     gain = torch.lerp(std, style.stds[tap], alpha)
-    return renormalized(features, mean, std, gain, torch.lerp(mean, style.means[tap], alpha))
+    return renormalized_exactly(
+        features, mean, std, gain, torch.lerp(mean, style.means[tap], alpha)
+    )
 
 
 def _is_large(image: Tensor) -> bool:

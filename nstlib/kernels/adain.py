@@ -25,7 +25,7 @@ from nstlib.kernels.moments import (
     launch_moments,
     moments,
     plane_moments,
-    renormalized,
+    renormalized_exactly,
     through_moments,
 )
 from nstlib.kernels.moments import reference as moments_reference
@@ -48,7 +48,7 @@ def reference(
         # Part of the style is a spread and a mean between the two pictures'.
         part = alpha[:, None]
         between = (torch.lerp(mean, style_mean, part), torch.lerp(std, style_std, part))
-        styled = renormalized(content, mean, std, *reversed(between))
+        styled = renormalized_exactly(content, mean, std, *reversed(between))
         # A compiled graph cannot ask what alpha is.
         if torch.compiler.is_compiling() or 0 in alpha:
             return torch.where(part[..., None, None] == 0, content, styled)

@@ -52,11 +52,6 @@ def renormalized(
     A batch norm of one picture with given statistics is one pass, and an operator of PyTorch's: on
     processors three times faster than a difference and a product of float32 maps.
     """
-    on_processor = features.device.type == "cpu"
-    if on_processor and (torch.compiler.is_compiling() or bool((mean.abs() > 64 * std).any())):
-        # A batch norm on a processor computes x·a + (β − μ·a), which cancels where μ is far above σ.
-        scale, middle, level = (part[..., None, None] for part in (gain / std, mean, shift))
-        return torch.addcmul(level, features - middle, scale).to(features.dtype)
     pictures = zip(features.split(1), mean, std.square(), gain, shift, strict=True)
     normalized = [
         torch.native_batch_norm(picture, scale, level, middle, variance, False, 0.0, 0.0)[0]
@@ -66,6 +61,20 @@ def renormalized(
     if out.stride() != (like := torch.empty_like(features)).stride():
         out = like.copy_(out)
     return out
+
+
+def renormalized_exactly(
+    features: Tensor, mean: Tensor, std: Tensor, gain: Tensor, shift: Tensor
+) -> Tensor:
+    """Compute :func:`renormalized`, also where channels are nearly constant and far from 0.
+
+    A batch norm on a processor computes x·a + (β − μ·a), which cancels there.
+    """
+    on_processor = features.device.type == "cpu"
+    if on_processor and (torch.compiler.is_compiling() or bool((mean.abs() > 64 * std).any())):
+        scale, middle, level = (part[..., None, None] for part in (gain / std, mean, shift))
+        return torch.addcmul(level, features - middle, scale).to(features.dtype)
+    return renormalized(features, mean, std, gain, shift)
 
 
 def _by_bands(maps: Tensor) -> tuple[Tensor, Tensor]:
