@@ -76,7 +76,8 @@ def test_commands_parse(readme: str, root: Path, capsys: pytest.CaptureFixture[s
     """Each `nst …` line names a subcommand, and only flags that this subcommand has."""
     from nstlib.cli import main
 
-    pages = ("mine/README.md", "weights/fast.md", "weights/slim.md", "evaluation/README.md")
+    pages = ("mine/README.md", "evaluation/README.md")
+    pages += tuple(f"weights/{card}.md" for card in ("adain", "fast", "slim"))
     text = readme + "".join((root / "data" / page).read_text() for page in pages)
     text = text.replace("\\\n", " ")  # a line that goes on in the next
     lines = re.findall(r"^ *(nst .*)$", text, flags=re.MULTILINE)
