@@ -34,11 +34,13 @@ from nstlib import config, kernels
 from nstlib.config import Precision, Range
 from nstlib.encoders import (
     Encoder,
+    block_of,
     check_taps,
     checked_widths,
     conv_names,
     load_encoder,
     mirrored_maps,
+    relu_of,
 )
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
@@ -96,16 +98,14 @@ def mix(styles: Sequence[Style], weights: Sequence[float] | None = None) -> Styl
     shapes = {tuple((tap, mean.shape[1]) for tap, mean in style.means.items()) for style in styles}
     if len(shapes) > 1:
         raise ValueError("styles come from different models: their taps or channels differ")
-    shares = mixing_weights(weights, len(styles))
-    means, stds = (
-        {
-            tap: torch.stack([float(w) * part[tap] for w, part in zip(shares, parts, strict=True)])
-            .sum(dim=0)
-            for tap in parts[0]
-        }
-        for parts in ([style.means for style in styles], [style.stds for style in styles])
-    )  # fmt: skip
-    return Style(means, stds)
+    shares = mixing_weights(weights, len(styles)).tolist()
+
+    def mixed(parts: Sequence[Mapping[str, Tensor]]) -> Maps:
+        each = zip(shares, parts, strict=True)
+        weighed = [{tap: share * part[tap] for tap in part} for share, part in each]
+        return {tap: torch.stack([part[tap] for part in weighed]).sum(dim=0) for tap in parts[0]}
+
+    return Style(mixed([style.means for style in styles]), mixed([style.stds for style in styles]))
 
 
 # --------------------------------------------------------------------------------------- decoder
@@ -129,7 +129,7 @@ class Shape:
     output: Output = "sigmoid"  # or a clamp; both end in [0, 1]
 
     def __post_init__(self) -> None:
-        known = [_relu(layer) for layer in self.layers]
+        known = [relu_of(layer) for layer in self.layers]
         checked_widths(self.widths)
         if self.tap != known[-1]:
             raise ValueError(
@@ -175,19 +175,19 @@ class Shape:
     @property
     def steering(self) -> int:
         """How many numbers steer the layers: a mean and a deviation of each channel."""
-        channels = dict(zip(map(_relu, self.layers), self.widths, strict=True))
+        channels = dict(zip(map(relu_of, self.layers), self.widths, strict=True))
         return 2 * sum(channels[tap] for tap in self.steered_by)
 
     @property
     def stride(self) -> int:
         """How many pixels of the picture one step in the decoder's smallest map covers."""
-        return int(2 ** (_block(self.layers[-1]) - 1 + (self.coarse > 0)))
+        return int(2 ** (block_of(self.layers[-1]) - 1 + (self.coarse > 0)))
 
 
 class Coarse(nn.Module):
     """What a decoder does at twice the stride: strokes larger than the tap's own map can see.
 
-    It begins as nothing, and so changes a trained decoder only by what it learns.
+    Its last weights are 0 at first, so it adds 0, and changes a decoder only by what it learns.
     """
 
     def __init__(self, inputs: int, channels: int, blocks: int, outputs: int) -> None:
@@ -214,7 +214,8 @@ class Steering(nn.Module):
     """What the target's statistics tell the layers: a scale and a shift for each of their channels.
 
     The maps of a deep tap say what is where, and little of how colours and fine strokes are spread;
-    the statistics of shallow ones do. This is no norm: nothing is taken away. It begins as nothing.
+    the statistics of shallow ones do. This is no norm: nothing is taken away. Its last weights are 0
+    at first, so that it changes nothing.
     """
 
     HIDDEN = 64
@@ -261,12 +262,14 @@ class Decoder(nn.Module):
         for i, layer in reversed(list(enumerate(shape.layers))):
             fewer, many = given[i], given[i + 1]
             # Where the encoder halved the maps after this layer, its mirror grows them first.
-            is_halved = layer != shape.layers[-1] and _block(shape.layers[i + 1]) > _block(layer)
+            is_halved = layer != shape.layers[-1] and block_of(shape.layers[i + 1]) > block_of(
+                layer
+            )
             if is_halved:
                 self.convs[layer] = UpsampledConv(many, fewer, bias=True)
             else:
                 self.convs[layer] = Conv(many, fewer, 3, bias=True)
-            if _relu(layer) in shape.skips:
+            if relu_of(layer) in shape.skips:
                 self.sides[layer] = Conv(shape.widths[i], fewer, 3)
         self.coarse = (
             Coarse(shape.widths[-1], shape.coarse_channels, shape.coarse, given[-2])
@@ -315,7 +318,7 @@ class Decoder(nn.Module):
             if self.coarse is not None and layer == self.shape.layers[-1]:
                 out = out + self.coarse(features)
             if layer in self.sides:
-                out = out + self.sides[layer](maps[_relu(layer)])
+                out = out + self.sides[layer](maps[relu_of(layer)])
             if self.steering is not None:
                 scale, shift = next(steered)
                 out = torch.addcmul(shift.to(out.dtype), out, scale.to(out.dtype))
@@ -509,7 +512,7 @@ class AdaIN(nn.Module):
         (Through the maps. Through the statistics, every pixel changes all.)
         """
         shape = self.decoder.shape
-        strides = [1 << (_block(layer) - 1) for layer in shape.layers]
+        strides = [1 << (block_of(layer) - 1) for layer in shape.layers]
         # A convolution sees one step to each side; so does its mirror, and an upsampling or pool.
         seen = 2 * (sum(strides) + sum(set(strides)))
         seen += (2 * shape.coarse + 2) * shape.stride if shape.coarse else 0
@@ -722,7 +725,7 @@ def _from_adain_port(theirs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], d
     convolution and a ReLU, and after the last of a block an upsampling.
     """
     layers = [layer for layer, _ in conv_names()][:9]
-    indices = {layer: 1 + 3 * i + 4 - _block(layer) for i, layer in enumerate(reversed(layers))}
+    indices = {layer: 1 + 3 * i + 4 - block_of(layer) for i, layer in enumerate(reversed(layers))}
     names = {
         f"{index}.{part}": f"convs.{layer}.{part}"
         for layer, index in indices.items()
@@ -731,14 +734,3 @@ def _from_adain_port(theirs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], d
     widths = [theirs[f"{indices[layer]}.weight"].shape[1] for layer in layers]
     shape = {"widths": widths, "tap": "relu4_1", "output": "clamp"}
     return {names.get(name, name): value for name, value in theirs.items()}, {"shape": shape}
-
-
-# --------------------------------------------------------------------------------------- helpers
-
-
-def _relu(layer: str) -> str:
-    return layer.replace("conv", "relu")
-
-
-def _block(layer: str) -> int:
-    return int(layer.removeprefix("conv").split("_")[0])

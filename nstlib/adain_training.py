@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -79,9 +79,7 @@ class Recipe:
         for name, value_range in ranges_of(Recipe).items():
             value_range.check(name, getattr(self, name))
         losses.tap_weights("style_taps", self.style_taps)
-        if self.normalize not in get_args(losses.Normalize):
-            known = ", ".join(map(repr, get_args(losses.Normalize)))
-            raise ValueError(f"normalize is {self.normalize!r}; it takes {known}")
+        losses.checked_normalize(self.normalize)
         if not (self.content_weight or self.style_weight or self.gram_weight):
             raise ValueError(
                 "content_weight, style_weight and gram_weight are 0; one must be above"

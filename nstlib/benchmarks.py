@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity
 
 from nstlib import config, gatys
-from nstlib.adain import TILE, AdaIN, Decoder, load_adain
+from nstlib.adain import TILE, AdaIN, Decoder, Shape, load_adain
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
 from nstlib.transform_net import TransformNet, load_net
@@ -318,6 +318,9 @@ class PlainAdaIN(nn.Module):
 
     Args:
         encoder, decoder: whose weights it has, in copies.
+
+    Raises:
+        ValueError: a decoder with more than a mirror of its encoder has.
     """
 
     mean: Tensor
@@ -325,6 +328,9 @@ class PlainAdaIN(nn.Module):
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
+        plain = Shape(widths=decoder.shape.widths, tap=decoder.shape.tap)
+        if decoder.shape != plain:
+            raise ValueError(f"decoder has the shape {decoder.shape}; a plain one is {plain}")
         self.register_buffer("mean", encoder.mean.clone())
         self.register_buffer("std", encoder.std.clone())
         down: list[nn.Module] = []

@@ -49,7 +49,8 @@ class Encoder(nn.Module):
 
     Maps are called ``conv{block}_{i}`` (before the ReLU) and ``relu{block}_{i}`` (after it). The
     image is normalised in here and nowhere else. Nothing deeper than the deepest tap is computed,
-    and no map is altered after it was handed out: the ReLUs are not in place.
+    and no map is altered after it was handed out: a ReLU works in place only where nobody asked for
+    the map before it.
 
     Args:
         widths: channels of each convolution, conv1_1 first; as many as there are, the encoder has.
@@ -110,7 +111,7 @@ class Encoder(nn.Module):
     @property
     def taps(self) -> tuple[str, ...]:
         """The names of the maps that can be asked for, from shallow to deep."""
-        return tuple(tap for layer in self.convs for tap in (layer, _relu(layer)))
+        return tuple(tap for layer in self.convs for tap in (layer, relu_of(layer)))
 
     @property
     def channels(self) -> dict[str, int]:
@@ -120,7 +121,7 @@ class Encoder(nn.Module):
     @property
     def strides(self) -> dict[str, int]:
         """How many pixels of the picture one step in each tap's map covers."""
-        return {tap: 2 ** (_block(tap) - 1) for tap in self.taps}
+        return {tap: 2 ** (block_of(tap) - 1) for tap in self.taps}
 
     @property
     def mirrors(self) -> bool:
@@ -166,10 +167,10 @@ class Encoder(nn.Module):
                 maps[layer] = features
             if len(maps) == len(wanted):  # what nobody asked for is not kept: it can be gigabytes
                 break
-            # In place where nobody holds the map before it: a third less to write and read.
+            # In place where nobody holds the map before it: memory for one map less.
             features = F.relu(features, inplace=layer not in wanted)
-            if _relu(layer) in wanted:
-                maps[_relu(layer)] = features
+            if relu_of(layer) in wanted:
+                maps[relu_of(layer)] = features
             if len(maps) == len(wanted):
                 break
         return {tap: maps[tap] for tap in taps}
@@ -471,7 +472,7 @@ def _from_adain_port(theirs: Mapping[str, Tensor], path: Path) -> dict[str, Tens
 def _port_index(layer: str) -> int:
     """Return where a convolution stands in ``vgg_normalised.pth``: conv1_1 at 2, conv4_1 at 29."""
     position = [name for name, _ in conv_names()].index(layer)
-    return 2 + 3 * position + _block(layer) - 1  # and one more for each pool
+    return 2 + 3 * position + block_of(layer) - 1  # and one more for each pool
 
 
 def _whose(conv1_1: Tensor, path: Path) -> str:
@@ -511,11 +512,13 @@ def _download_vgg19() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / _TORCHVISION_FILE
 
 
-def _relu(layer: str) -> str:
+def relu_of(layer: str) -> str:
+    """Return the tap after the ReLU that follows a convolution."""
     return layer.replace("conv", "relu")
 
 
-def _block(tap: str) -> int:
+def block_of(tap: str) -> int:
+    """Return the block that a tap or a convolution belongs to, counted from 1."""
     match = re.fullmatch(r"(?:conv|relu)(\d+)_\d+", tap)
     if match is None:
         raise ValueError(f"tap is {tap!r}; taps are called like 'conv3_1' or 'relu3_1'")

@@ -25,7 +25,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -67,9 +67,7 @@ class Recipe:
             value_range.check(name, getattr(self, name))
         for name in ("content_taps", "style_taps"):
             losses.tap_weights(name, getattr(self, name))
-        if self.normalize not in get_args(losses.Normalize):
-            known = ", ".join(map(repr, get_args(losses.Normalize)))
-            raise ValueError(f"normalize is {self.normalize!r}; it takes {known}")
+        losses.checked_normalize(self.normalize)
         if not (self.content_weight or self.style_weight):
             raise ValueError("content_weight and style_weight are 0; one must be above")
 

@@ -176,7 +176,7 @@ class ContentLoss(nn.Module):
     def __init__(self, features: Tensor, normalize: Normalize = "energy") -> None:
         super().__init__()
         check_maps(features)
-        self.normalize = _checked(normalize)
+        self.normalize = checked_normalize(normalize)
         # A copy: an optimiser that moves the caller's picture in place must not move the target.
         self.register_buffer("target", float32_at_least(features.detach()).clone())
         self.register_buffer("energy", self.target.square().mean(dim=(1, 2, 3)))
@@ -223,7 +223,7 @@ class GramLoss(nn.Module):
         weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.normalize = _checked(normalize)
+        self.normalize = checked_normalize(normalize)
         self._scale = gram_scale(normalize)
         grams = torch.stack([gram(style, self._scale) for style in _style_maps(features)])
         self.register_buffer("target", _mixed(grams, weights))
@@ -268,7 +268,7 @@ class StatisticsLoss(nn.Module):
         weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.normalize = _checked(normalize)
+        self.normalize = checked_normalize(normalize)
         statistics = [torch.stack(moments(style), dim=1) for style in _style_maps(features)]
         # (1, 2, C): means, then deviations
         self.register_buffer("target", _mixed(torch.stack(statistics), weights))
@@ -429,7 +429,13 @@ def _mixed(targets: Tensor, weights: Sequence[float] | None) -> Tensor:
     return mixed
 
 
-def _checked(normalize: Normalize) -> Normalize:
+def checked_normalize(normalize: Normalize) -> Normalize:
+    """Return ``normalize``, or raise ValueError where there is no such convention.
+
+    Example:
+        >>> checked_normalize("chw")
+        'chw'
+    """
     if normalize not in get_args(Normalize):
         raise ValueError(
             f"normalize is {normalize!r}; it takes {', '.join(map(repr, get_args(Normalize)))}"

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +107,13 @@ def test_the_plain_adain_computes_what_the_package_does(depth: int) -> None:
     wanted = model.decoder({tap: kernels.adain(seen, *kernels.moments(style, eps=1e-5))})
     assert wanted.std() > 1e-3  # a flat picture would prove nothing
     torch.testing.assert_close(plain(photo, painting), wanted, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("fields", [{"coarse": 1}, {"last_channels": 2}, {"output": "clamp"}])
+def test_a_decoder_that_is_not_plain_is_no_yardstick(fields: dict[str, Any]) -> None:
+    encoder = small_adain(3).encoder
+    with pytest.raises(ValueError, match="a plain one is"):
+        benchmarks.PlainAdaIN(encoder, Decoder.of(encoder, tap="relu2_1", **fields))
 
 
 def test_every_adain_contender_paints_and_what_is_cached_is_not_encoded_again(
