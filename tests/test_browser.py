@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -549,5 +550,122 @@ def test_its_pictures_stand_side_by_side_at_one_height(fast_lab: Locator) -> Non
 
 def test_the_page_has_not_complained_of_the_fast_lab(
     fast_lab: Locator, complaints: list[str]
+) -> None:
+    assert complaints == []
+
+
+# ------------------------------------------------------------------------------------------- AdaIN
+
+
+@pytest.fixture(scope="module")
+def adain_lab(page: Page, server: Server) -> Locator:
+    """The lab of notebook 03, after Run All."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    open_notebook(page, server, "03")
+    run_all(page, server, "03")
+    lab = page.locator(".nst-adain-lab").first
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+def test_alpha_moves_by_keyboard_in_steps_of_a_twentieth(adain_lab: Locator, page: Page) -> None:
+    before, alpha = pixels(adain_lab), readout(adain_lab, "alpha")
+    adain_lab.locator(".nst-alpha [role=slider]").focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+    until_the_picture_moves(adain_lab, before, page)
+    assert readout(adain_lab, "alpha") == pytest.approx(alpha - 0.4)
+
+
+@pytest.mark.parametrize(("menu", "shown"), [("content", "photo-shown"), ("style", "style-shown")])
+def test_photo_and_style_are_chosen_by_keyboard(
+    adain_lab: Locator, page: Page, menu: str, shown: str
+) -> None:
+    before, chosen_before = pixels(adain_lab), pixels(adain_lab, f"img.nst-{shown}")
+    select = adain_lab.locator(f".nst-{menu} select")
+    select.focus()
+    page.keyboard.press("ArrowDown")
+    until_the_picture_moves(adain_lab, before, page)
+    assert np.abs(pixels(adain_lab, f"img.nst-{shown}") - chosen_before).mean() > 1
+    assert select.evaluate("menu => document.activeElement === menu")
+
+
+def test_photo_style_and_result_stand_side_by_side_at_one_height(adain_lab: Locator) -> None:
+    boxes = [
+        adain_lab.locator(f"img.nst-{name}").bounding_box() or {}
+        for name in ("photo-shown", "style-shown", "picture")
+    ]
+    for left, right in itertools.pairwise(boxes):
+        assert left["x"] + left["width"] <= right["x"]
+        assert left["y"] == right["y"]
+        assert left["height"] == pytest.approx(right["height"], abs=1)
+
+
+def test_the_adain_lab_tells_its_time_and_saves_all_pixels(
+    adain_lab: Locator, server: Server, page: Page
+) -> None:
+    assert re.match(r"\d+ × \d+ px in [\d.]+ m?s on \w+( threads?)?", status(adain_lab))
+    assert re.search(
+        r"Encoded once and kept: photo [\d.]+ m?s, style [\d.]+ m?s", status(adain_lab)
+    )
+    adain_lab.locator(".nst-save").click()
+    told = adain_lab.locator(".nst-message code")
+    told.wait_for()
+    path = Path(told.text_content() or "")
+    assert server.folder in path.parents
+    recipe = read_recipe(path)
+    assert recipe["style"] == chosen(adain_lab.locator(".nst-style select"))
+    assert min(load_image(path).shape[2:]) == recipe["size"]
+    largest = adain_lab.locator(".nst-size option").last.text_content() or ""
+    assert f"{recipe['size']} px" in largest.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.fixture(scope="module")
+def sample_browser(adain_lab: Locator, page: Page) -> Locator:
+    """The sheets of the training of the model that ships."""
+    browser = page.locator(".nst-sample-browser").first
+    browser.scroll_into_view_if_needed()
+    return browser
+
+
+@pytest.fixture(scope="module")
+def runs_browser(adain_lab: Locator, page: Page) -> Locator:
+    """The sheets of three runs with other style weights."""
+    browser = page.locator(".nst-sample-browser").nth(1)
+    browser.scroll_into_view_if_needed()
+    return browser
+
+
+def test_the_browser_moves_by_keyboard_and_by_itself(sample_browser: Locator, page: Page) -> None:
+    first, told = pixels(sample_browser), status(sample_browser)
+    sample_browser.locator(".nst-step [role=slider]").focus()
+    page.keyboard.press("End")
+    until_the_picture_moves(sample_browser, first, page)
+    last = status(sample_browser)
+    assert last != told
+    page.keyboard.press("Home")
+    wait_until(lambda: status(sample_browser) == told, "the first step", pause_of(page), 10)
+    sample_browser.locator(".nst-play button").first.click()
+    wait_until(lambda: status(sample_browser) == last, "the last step", pause_of(page), 60)
+
+
+def test_another_run_is_chosen_by_keyboard(runs_browser: Locator, page: Page) -> None:
+    before, run = pixels(runs_browser), chosen(runs_browser.locator(".nst-run select"))
+    assert run in status(runs_browser)
+    runs_browser.locator(".nst-run select").focus()
+    page.keyboard.press("ArrowDown")
+    until_the_picture_moves(runs_browser, before, page)
+    assert chosen(runs_browser.locator(".nst-run select")) in status(runs_browser)
+
+
+def test_the_adain_lab_and_the_browsers_fit_their_page(
+    adain_lab: Locator, sample_browser: Locator, runs_browser: Locator, page: Page
+) -> None:
+    for widget in (adain_lab, sample_browser, runs_browser):
+        assert_it_fits_its_page(widget, page)
+
+
+def test_the_page_has_not_complained_of_the_adain_lab(
+    sample_browser: Locator, complaints: list[str]
 ) -> None:
     assert complaints == []

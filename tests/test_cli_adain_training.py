@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nstlib import cli, images
+from nstlib import cli, config, images
 from nstlib.adain import load_adain
 from nstlib.datasets import Crops
 from nstlib.encoders import Encoder, load_encoder
@@ -105,6 +105,41 @@ def test_flags_say_shape_recipe_and_settings(pictures: Path) -> None:
     assert (facts["decay"], facts["seed"]) == (5e-5, 3)
     kept = torch.load(checkpoint, weights_only=True)["task"]
     assert (kept["crop"], kept["shorter_sides"]) == (32, [38, 38])
+
+
+def test_a_run_sets_out_from_a_trained_decoder(pictures: Path) -> None:
+    checkpoint = pictures / "net.pt"
+    gently = ("--steps", "2", "--learning-rate", "1e-6", "--identity-weight", "300")
+    assert train(pictures, checkpoint, "--start", "adain", *gently) == 0
+    shipped, facts = read_weights(config.data_dir() / "weights" / "adain.safetensors")
+    found, own = read_weights(checkpoint.with_suffix(".safetensors"))
+    assert own["shape"] == facts["shape"]
+    assert own["recipe"]["identity_weight"] == 300
+    moved = [(found[name].float() - shipped[name].float()).abs().max() for name in shipped]
+    assert 0 < max(moved) < 1e-3
+    further = pictures / "further.pt"
+    assert train(pictures, further, "--start", checkpoint.with_suffix(".safetensors"), *gently) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--coarse", "2"], "--start brings a decoder whose shape is settled: leave out --coarse"),
+        (["--encoder", "vgg19"], "adain.safetensors: was trained with the encoder"),
+        (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_a_decoder_that_cannot_be_set_out_from_is_told_of(
+    flags: list[str],
+    sentence: str,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "--encoder" in flags:
+        monkeypatch.setattr(cli.training, "load_encoder", lambda name: DEEP)
+    assert train(pictures, pictures / "net.pt", "--start", "adain", *flags) in (1, 2)
+    assert sentence in capsys.readouterr().err
 
 
 def test_the_literatures_recipe_decodes_what_it_compares(
@@ -240,7 +275,7 @@ def test_the_examples_of_the_help_are_commands_that_parse(
     assert "WikiArt" in told
     examples = told.split("examples:\n")[1].split("\n\n")[0].replace("\\\n", " ")
     lines = [shlex.split(line) for line in examples.splitlines()]
-    assert [line[0] for line in lines] == ["nst", "nst", "torchrun"]
+    assert [line[0] for line in lines] == ["nst", "nst", "nst", "torchrun"]
     for line in lines:
         options = cli._parser().parse_args(line[line.index("train") :])
         assert options.run is cli.training._run_train_adain

@@ -76,6 +76,8 @@ TRAIN_ADAIN_EXAMPLES = """examples:
   nst train adain --encoder vgg19 --recipe style10 --learning-rate 1e-4 --decay 5e-5 --batch 8 \\
     --crop 256 --shorter-side 512 --content coco/train2017/ --style wikiart/ \\
     --checkpoint runs/literature.pt
+  nst train adain --start adain --eyes vgg19 --content photos/ --style paintings/ \\
+    --checkpoint runs/longer.pt
   torchrun --nproc-per-node 2 -m nstlib.cli train adain --content coco/train2017/ \\
     --style wikiart/ --checkpoint runs/adain.pt
 
@@ -136,6 +138,12 @@ def _add_train_adain(subjects: Any) -> None:
         "--eyes", choices=ENCODERS, help="what the losses look with (the decoder's encoder)"
     )
     command.add_argument("--recipe", default="default", choices=adain_training.RECIPES)
+    command.add_argument(
+        "--start",
+        metavar="WEIGHTS",
+        help='a trained decoder to set out from, with another recipe or rate: its file, or "adain", '
+        "the one that ships",
+    )
     command.add_argument(
         "--tap", default=argparse.SUPPRESS, help="whose maps it decodes (the recipe's content tap)"
     )
@@ -214,9 +222,16 @@ def _run_train_adain(options: argparse.Namespace) -> None:
 def _decoder_to_train(
     options: argparse.Namespace, encoder: Encoder, tap: str, seed: int
 ) -> adain.Decoder:
-    fields = {"tap": tap} | chosen_fields(options, adain.Shape)
-    torch.manual_seed(seed)
-    return adain.Decoder.of(encoder, **fields)
+    """Return a new decoder, or the one to set out from."""
+    fields = chosen_fields(options, adain.Shape)
+    if options.start is None:
+        torch.manual_seed(seed)
+        return adain.Decoder.of(encoder, **{"tap": tap} | fields)
+    if fields:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
+        raise ValueError(f"--start brings a decoder whose shape is settled: leave out {flags}")
+    model = adain.load_adain(options.start, encoder, precision="float32")
+    return model.decoder.requires_grad_(True).train()
 
 
 def _net_to_train(
