@@ -32,7 +32,7 @@ _M_MMAP_MAX = -4
 _MEGABYTE = 1 << 20
 # What a short run may leave behind: a slider's next answer finds its pages there. Gaps in the heap
 # count, also where their pages are gone: less would be given back after each pass at 512².
-_MAY_STAY = 256 * _MEGABYTE
+_MAY_STAY = 384 * _MEGABYTE
 
 _lock = threading.Lock()
 _runs = 0  # under way; the first changes how memory is kept, the last changes it back
