@@ -24,7 +24,7 @@ from packaging.version import Version
 import nstlib
 
 # The user's own pictures, figures of measurements, and what the painters' parameters do.
-STAYS_IN_THE_CLONE = {"mine", "benchmarks", "painters"}
+STAYS_IN_THE_CLONE = {"adain", "mine", "benchmarks", "painters"}
 
 
 @pytest.fixture(scope="module")
