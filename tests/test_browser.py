@@ -183,6 +183,8 @@ def names_of(statement: ast.stmt) -> tuple[set[str], set[str]]:
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
             (read if isinstance(node.ctx, ast.Load) else given).add(node.id)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            read.add(node.target.id)
         elif isinstance(node, ast.alias):
             given.add(node.asname or node.name.partition(".")[0])
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -23,7 +23,8 @@ from packaging.version import Version
 
 import nstlib
 
-# The user's own pictures, figures of measurements, and what the painters' parameters do.
+# The user's own pictures, figures of measurements, what the painters' parameters do, and the sheets of
+# a training.
 STAYS_IN_THE_CLONE = {"adain", "mine", "benchmarks", "painters"}
 
 
