@@ -178,8 +178,8 @@ def cells_for_widgets(cells: Sequence[Any]) -> list[Any]:
 
 
 def names_of(statement: ast.stmt) -> tuple[set[str], set[str]]:
-    """Return the names that a statement reads, and those that it gives a value."""
-    read, given = set(), set()
+    """Return the names that a statement reads, and those that it gives a value, but for its own."""
+    read, given, own = set(), set(), set()
     for node in ast.walk(statement):
         if isinstance(node, ast.Name):
             (read if isinstance(node.ctx, ast.Load) else given).add(node.id)
@@ -189,7 +189,11 @@ def names_of(statement: ast.stmt) -> tuple[set[str], set[str]]:
             given.add(node.asname or node.name.partition(".")[0])
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             given.add(node.name)
-    return read, given
+        elif isinstance(node, ast.comprehension):
+            own |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.arg):
+            own.add(node.arg)
+    return read - own, given - own
 
 
 @pytest.fixture(scope="module")
