@@ -331,6 +331,13 @@ def test_the_inner_padding_is_that_of_all_other_convolutions(
         assert_same_maps(maps[layer], F.conv2d(padded, conv.weight, conv.bias))
 
 
+def test_maps_of_mirrored_pictures_lie_together_in_memory(image: Tensor) -> None:
+    """Sums over a view of larger maps would take many times as long."""
+    maps = mirrored_maps(random_encoder("slim"), image, ["relu1_1", "relu2_1"])
+    for features in maps.values():
+        assert features.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_an_encoder_that_mirrors_by_itself_needs_no_border(image: Tensor) -> None:
     torch.manual_seed(0)
     mirroring = Encoder((4, 4, 6, 6, 8), padding="reflect", inner_padding="reflect")
