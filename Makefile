@@ -70,7 +70,7 @@ test: $(READY)
 	$(HEADING) "Notebooks"
 	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks --durations=10
 	$(HEADING) "Browser tests"
-	$(BIN)/pytest tests/test_browser.py
+	$(BIN)/pytest tests/test_browser.py tests/test_browser_pad_and_brush.py tests/test_browser_video.py
 	$(HEADING) "All passed"
 
 render: $(READY)
@@ -86,15 +86,22 @@ bench: $(READY)
 	@$(BIN)/nst bench gatys --profile
 	@$(BIN)/nst bench fast
 	@$(BIN)/nst bench adain
+	@$(BIN)/nst bench control
+	@$(BIN)/nst bench video
 
 soak: $(READY)
 	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
 	$(BIN)/nst bench fast --size 256 512 --repeats 30 --out data/benchmarks
 	$(BIN)/nst bench adain --size 256 512 --large 4000 6000 --out data/benchmarks
+	$(BIN)/nst bench control --repeats 30 --out data/benchmarks
+	$(BIN)/nst bench video --repeats 30 --frames 30 300 2000 --out data/benchmarks
+	$(BIN)/nst evaluate video --out data/benchmarks
 	NSTLIB_WHOLE_NOTEBOOKS=1 $(BIN)/pytest tests/test_browser.py
 ifdef PICTURES
 	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks
 	$(BIN)/nst evaluate adain --photos "$(PICTURES)/content" --styles "$(PICTURES)/style" --gatys \
+		--out data/benchmarks
+	$(BIN)/nst evaluate control --photos "$(PICTURES)/content" --styles "$(PICTURES)/style" \
 		--out data/benchmarks
 	$(BIN)/nst evaluate encoder --encoders slim vgg19 random --pictures "$(PICTURES)" \
 		--out data/benchmarks

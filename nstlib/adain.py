@@ -21,310 +21,57 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import config, kernels
+from nstlib import config, gaussians, kernels, masks
 from nstlib.config import Precision, Range
+from nstlib.decoders import Decoder, Shape
 from nstlib.encoders import (
     Encoder,
     block_of,
-    check_taps,
-    checked_widths,
     conv_names,
     load_encoder,
     mirrored_maps,
-    relu_of,
 )
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
 from nstlib.kernels.moments import renormalized_exactly
-from nstlib.layers import Conv, UpsampledConv
-from nstlib.losses import mixing_weights
 from nstlib.memory import check_memory, reused_memory
+from nstlib.styles import STYLE_EPS, Style, at_size_of, gathered, mix, stacked, style_of
 from nstlib.weights import read_weights
 
-Output = Literal["sigmoid", "clamp"]
+__all__ = [
+    "ALPHA",
+    "AdaIN",
+    "Content",
+    "Decoder",
+    "Match",
+    "Shape",
+    "Style",
+    "load_adain",
+    "mix",
+    "steering_of",
+    "style_of",
+]
+
 Maps = dict[str, Tensor]
+Match = Literal["deviation", "whitening", "transport"]
 LARGEST_WHOLE = 1 << 22  # pixels of a picture that is made in one piece
 TILE = 1024  # px
 EPS = 1e-5  # added to a channel's variance, as kernels.adain does
-STYLE_EPS = 1e-8  # the same of a style's, as kernels.moments does
 ALPHA = Range(0, 1, "how much of the style")
-
-
-# ---------------------------------------------------------------------------------------- styles
-
-
-@dataclass(frozen=True, eq=False)
-class Style:
-    """What a model takes from a style picture: mean and deviation of each channel, at its taps.
-
-    Args:
-        means, stds: (1, C) for each tap.
-    """
-
-    means: Mapping[str, Tensor]
-    stds: Mapping[str, Tensor]
-
-
-def mix(styles: Sequence[Style], weights: Sequence[float] | None = None) -> Style:
-    """Return the style whose statistics are the weighted means of those of ``styles``.
-
-    AdaIN is linear in the style's statistics, so this equals mixing the maps of each style.
-
-    Args:
-        styles: of one model.
-        weights: one for each; divided by their sum. Equal without.
-
-    Raises:
-        ValueError: no style, styles of different models, or weights that cannot be shares.
-
-    Example:
-        >>> a, b = (Style({"relu1_1": torch.full((1, 2), v)}, {"relu1_1": torch.ones(1, 2)})
-        ...         for v in (0.0, 1.0))
-        >>> mix([a, b], weights=[1, 3]).means
-        {'relu1_1': tensor([[0.7500, 0.7500]])}
-    """
-    if not styles:
-        raise ValueError("styles is empty; it takes one at least")
-    shapes = {tuple((tap, mean.shape[1]) for tap, mean in style.means.items()) for style in styles}
-    if len(shapes) > 1:
-        raise ValueError("styles come from different models: their taps or channels differ")
-    shares = mixing_weights(weights, len(styles)).tolist()
-
-    def mixed(parts: Sequence[Mapping[str, Tensor]]) -> Maps:
-        each = zip(shares, parts, strict=True)
-        weighed = [{tap: share * part[tap] for tap in part} for share, part in each]
-        return {tap: torch.stack([part[tap] for part in weighed]).sum(dim=0) for tap in parts[0]}
-
-    return Style(mixed([style.means for style in styles]), mixed([style.stds for style in styles]))
-
-
-# --------------------------------------------------------------------------------------- decoder
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a decoder is made of; it goes into the file of its weights.
-
-    Raises:
-        ValueError: a value that no decoder can have.
-    """
-
-    widths: tuple[int, ...]  # of the encoder's convolutions, conv1_1 first, to that of the tap
-    tap: str = "relu3_1"  # whose maps it turns into a picture
-    skips: tuple[str, ...] = ()  # shallower taps whose maps join on the way
-    steered_by: tuple[str, ...] = ()  # taps whose target statistics scale and shift each layer
-    coarse: int = 0  # residual blocks at twice the tap's stride: larger strokes, few products
-    coarse_channels: int = 128
-    last_channels: int = 0  # before the last convolution, where pixels are most; 0: the encoder's
-    output: Output = "sigmoid"  # or a clamp; both end in [0, 1]
-
-    def __post_init__(self) -> None:
-        known = [relu_of(layer) for layer in self.layers]
-        checked_widths(self.widths)
-        if self.tap != known[-1]:
-            raise ValueError(
-                f"tap is {self.tap!r}; with {len(self.widths)} widths it must be {known[-1]!r}"
-            )
-        for name, fit in (("skips", known[:-1]), ("steered_by", known)):
-            taps = getattr(self, name)
-            if not set(taps) <= set(fit) or sorted(set(taps)) != list(taps):
-                names = ", ".join(fit) or "none"
-                raise ValueError(f"{name} is {taps}; it takes taps in order out of: {names}")
-        for name in ("coarse", "coarse_channels", "last_channels"):
-            if not isinstance(getattr(self, name), int):
-                raise TypeError(f"{name} is {getattr(self, name)!r}; it takes a whole number")
-        if self.coarse < 0 or self.coarse_channels < 1:
-            raise ValueError(
-                f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 "
-                "blocks or more, of 1 channel at least"
-            )
-        if self.last_channels < 0 or (self.last_channels and len(self.layers) == 1):
-            raise ValueError(
-                f"last_channels is {self.last_channels}; it must be at least 0, and 0 where the "
-                "last convolution is the only one"
-            )
-        if self.output not in get_args(Output):
-            outputs = ", ".join(map(repr, get_args(Output)))
-            raise ValueError(f"output is {self.output!r}; it takes {outputs}")
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The convolutions of the encoder, the shallow ones first."""
-        return tuple(layer for layer, _ in conv_names())[: len(self.widths)]
-
-    @property
-    def taps(self) -> tuple[str, ...]:
-        """Taps whose restyled maps the decoder takes, the shallow ones first."""
-        return (*self.skips, self.tap)
-
-    @property
-    def looked_at(self) -> tuple[str, ...]:
-        """All taps at which a model with this decoder looks at pictures, the shallow ones first."""
-        return tuple(sorted({*self.taps, *self.steered_by}))
-
-    @property
-    def steering(self) -> int:
-        """How many numbers steer the layers: a mean and a deviation of each channel."""
-        channels = dict(zip(map(relu_of, self.layers), self.widths, strict=True))
-        return 2 * sum(channels[tap] for tap in self.steered_by)
-
-    @property
-    def stride(self) -> int:
-        """How many pixels of the picture one step in the decoder's smallest map covers."""
-        return int(2 ** (block_of(self.layers[-1]) - 1 + (self.coarse > 0)))
-
-
-class Coarse(nn.Module):
-    """What a decoder does at twice the stride: strokes larger than the tap's own map can see.
-
-    Its last weights are 0 at first, so it adds 0, and changes a decoder only by what it learns.
-    """
-
-    def __init__(self, inputs: int, channels: int, blocks: int, outputs: int) -> None:
-        super().__init__()
-        self.down = Conv(inputs, channels, 3, stride=2, bias=True)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(Conv(channels, channels, 3, bias=True) for _ in range(2))
-            for _ in range(blocks)
-        )
-        self.up = UpsampledConv(channels, outputs)
-        nn.init.zeros_(self.up.weight)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return maps of the features' size, to be added to those of the layer beside it."""
-        coarse = F.relu(self.down(features))
-        for block in self.blocks:
-            first, second = block.children()
-            coarse = coarse + second(F.relu(first(coarse)))
-        grown: Tensor = self.up(coarse)
-        return grown
-
-
-class Steering(nn.Module):
-    """What the target's statistics tell the layers: a scale and a shift for each of their channels.
-
-    The maps of a deep tap say what is where, and little of how colours and fine strokes are spread;
-    the statistics of shallow ones do. This is no norm: nothing is taken away. Its last weights are 0
-    at first, so that it changes nothing.
-    """
-
-    HIDDEN = 64
-
-    def __init__(self, inputs: int, channels: Sequence[int]) -> None:
-        super().__init__()
-        self.channels = list(channels)
-        self.look = nn.Linear(inputs, self.HIDDEN)
-        self.tell = nn.Linear(self.HIDDEN, 2 * sum(channels))
-        nn.init.zeros_(self.tell.weight)
-        nn.init.zeros_(self.tell.bias)
-
-    def forward(self, target: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return scale and shift of each layer, (N, C, 1, 1), for statistics (N, inputs)."""
-        with torch.autocast(target.device.type, enabled=False):  # as exact as where it is used
-            # They span decades; after a ReLU all are positive.
-            seen = F.relu(self.look(target.log1p().to(self.look.weight.dtype)))
-            scales, shifts = self.tell(seen)[..., None, None].chunk(2, dim=1)
-        parts = (part.split(self.channels, dim=1) for part in (1 + scales, shifts))
-        return list(zip(*parts, strict=True))
-
-
-class Decoder(nn.Module):
-    """The mirror of an encoder: from the maps of a tap to a picture.
-
-    Args:
-        **fields: what it is made of: the fields of :class:`Shape`, by name.
-
-    Example:
-        >>> decoder = Decoder(widths=(4, 8, 16), tap="relu2_1")
-        >>> list(decoder.convs)
-        ['conv2_1', 'conv1_2', 'conv1_1']
-        >>> tuple(decoder({"relu2_1": torch.rand(1, 16, 12, 10)}).shape)
-        (1, 3, 24, 20)
-    """
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__()
-        self.shape = shape = Shape(**fields)
-        given = [3, *shape.widths]  # channels that the mirror of each layer returns, and takes
-        if shape.last_channels:
-            given[1] = shape.last_channels
-        self.convs, self.sides = nn.ModuleDict(), nn.ModuleDict()
-        for i, layer in reversed(list(enumerate(shape.layers))):
-            fewer, many = given[i], given[i + 1]
-            # Where the encoder halved the maps after this layer, its mirror grows them first.
-            is_halved = layer != shape.layers[-1] and block_of(shape.layers[i + 1]) > block_of(
-                layer
-            )
-            if is_halved:
-                self.convs[layer] = UpsampledConv(many, fewer, bias=True)
-            else:
-                self.convs[layer] = Conv(many, fewer, 3, bias=True)
-            if relu_of(layer) in shape.skips:
-                self.sides[layer] = Conv(shape.widths[i], fewer, 3)
-        self.coarse = (
-            Coarse(shape.widths[-1], shape.coarse_channels, shape.coarse, given[-2])
-            if shape.coarse
-            else None
-        )
-        self.steering = Steering(shape.steering, given[-2::-1]) if shape.steered_by else None
-        self.to(memory_format=torch.channels_last)
-
-    @classmethod
-    def of(cls, encoder: Encoder, tap: str = "relu3_1", **fields: Any) -> Self:
-        """Return a new decoder for the maps of ``encoder`` at ``tap``.
-
-        Example:
-            >>> Decoder.of(load_encoder("slim"), coarse=2).shape.widths
-            (32, 32, 64, 64, 256)
-        """
-        check_taps(encoder, [tap], "tap")
-        depth = encoder.taps.index(tap) // 2 + 1
-        return cls(widths=encoder.widths[:depth], tap=tap, **fields)
-
-    def in_dtype(self, dtype: torch.dtype) -> Decoder:
-        """Return a copy with convolutions that compute in ``dtype``; what steers them is exact."""
-        twin = copy.deepcopy(self).to(dtype)
-        if self.steering is not None and dtype.itemsize < 4:
-            twin.steering = copy.deepcopy(self.steering)
-        return twin
-
-    def forward(self, maps: Mapping[str, Tensor], target: Tensor | None = None) -> Tensor:
-        """Return pictures (N, 3, H·stride, W·stride) in [0, 1], in float32.
-
-        Args:
-            maps: of each tap in :attr:`Shape.taps`.
-            target: statistics that the result is to have, (N, :attr:`Shape.steering`), from
-                :func:`steering_of`; of a decoder that is steered by some.
-        """
-        if (target is None) != (self.steering is None):
-            raise ValueError(
-                f"target is {'missing' if target is None else 'given'}; this decoder is steered by "
-                f"{', '.join(self.shape.steered_by) or 'nothing'}"
-            )
-        steered = iter(self.steering(target) if self.steering is not None else ())
-        features = maps[self.shape.tap]
-        for layer, conv in self.convs.items():
-            out = conv(features)
-            if self.coarse is not None and layer == self.shape.layers[-1]:
-                out = out + self.coarse(features)
-            if layer in self.sides:
-                out = out + self.sides[layer](maps[relu_of(layer)])
-            if self.steering is not None:
-                scale, shift = next(steered)
-                out = torch.addcmul(shift.to(out.dtype), out, scale.to(out.dtype))
-            features = out.relu_() if layer != "conv1_1" else out
-        painted = float32_at_least(features)
-        return painted.sigmoid() if self.shape.output == "sigmoid" else painted.clamp(0, 1)
+# The statistics of a region are as if so many pixels of it were spread over the whole picture: those
+# of a small one lean on the picture's own, and those of an empty one are the picture's own.
+LEANING = 256
 
 
 # ----------------------------------------------------------------------------------------- model
@@ -332,13 +79,19 @@ class Decoder(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """A photo as a model sees it: encoded once, decoded as often as its style or alpha changes."""
+    """A photo as a model sees it: encoded once, decoded as often as something else changes."""
 
-    maps: Mapping[str, Tensor]
+    maps: Mapping[str, Tensor]  # of all taps at which a model looks
+    tap: str  # the one that is decoded
     own: Style  # what steers the decoder where alpha is 0
     size: tuple[int, int]  # height and width, in pixels
     stride: int  # that the size was made a multiple of
     device: torch.device  # where the photo lay, and where its pictures go
+
+    @cached_property
+    def whole(self) -> Style:
+        """All statistics, the covariance too: computed when they are first asked for."""
+        return style_of(self.maps, EPS, whole=[self.tap])
 
 
 class AdaIN(nn.Module):
@@ -384,11 +137,18 @@ class AdaIN(nn.Module):
         Args:
             image: (1, 3, H, W) in [0, 1], of any size.
         """
+        return self._style(image, self._whole("transport"))
+
+    def _style(self, image: Tensor, whole: Sequence[str]) -> Style:
         check_image("style", image)
         if _is_large(image):
             padded = _in_whole_strides(image, self.decoder.shape.stride)
-            return self._style_of_tiles(padded, TILE, STYLE_EPS)
-        return style_of(self._encoded(image))
+            return self._style_of_tiles(padded, TILE, STYLE_EPS, whole=whole)
+        return style_of(self._encoded(image), whole=whole)
+
+    def _whole(self, match: Match) -> list[str]:
+        """Return the taps whose covariance it takes to ``match``."""
+        return [] if match == "deviation" else [self.decoder.shape.tap]
 
     @torch.no_grad()
     def content(self, image: Tensor) -> Content:
@@ -403,20 +163,23 @@ class AdaIN(nn.Module):
         check_image("content", image, batch=True)
         height, width = image.shape[2:]
         place = self.encoder.mean.device
-        check_memory("content", (height, width), self._memory_needed(image), place)
+        needed = self._memory_needed((height, width), len(image))
+        check_memory("content", (height, width), needed, place)
         maps, shape = self._encoded(image), self.decoder.shape
         own = style_of({tap: maps[tap] for tap in shape.steered_by}, EPS)
-        kept = {tap: maps[tap] for tap in shape.taps}
-        return Content(kept, own, (height, width), shape.stride, image.device)
+        return Content(maps, shape.tap, own, (height, width), shape.stride, image.device)
 
-    def _memory_needed(self, image: Tensor) -> int:
-        """Return about how many bytes a picture takes in one piece: most, at its full size.
+    def _memory_needed(self, size: tuple[int, int], count: int = 1, regions: int = 1) -> int:
+        """Return about how many bytes so many pictures take in one piece: most, at their full size.
 
         There a map of the first layer, what comes of it and a copy with a border are alive at once.
+        Each region has its mask, and restyled maps of its own.
         """
         bytes_each = next(self.decoder.parameters()).element_size()
-        pixels = len(image) * image.shape[2] * image.shape[3]
-        return int(pixels * (4 * self.decoder.shape.widths[0] * bytes_each + 4 * 3 * 4))
+        shape, pixels = self.decoder.shape, size[0] * size[1]
+        each = 4 * shape.widths[0] * bytes_each + 4 * 3 * 4
+        deepest = 4 * shape.widths[-1] / self.encoder.strides[shape.tap] ** 2
+        return int(pixels * (count * each + (regions - 1) * (3 * deepest + 6 * 4)))
 
     def content_or_photo(self, image: Tensor) -> Content | Tensor:
         """Return what :meth:`stylize` is to be given for several styles or alphas of one photo.
@@ -431,46 +194,106 @@ class AdaIN(nn.Module):
     def stylize(
         self,
         content: Tensor | Content,
-        style: Tensor | Style,
-        alpha: float = 1.0,
+        style: Tensor | Style | Sequence[Tensor | Style],
+        alpha: float | Sequence[float] | Tensor = 1.0,
         tile: int | None = None,
+        *,
+        mask: Tensor | None = None,
+        match: Match = "deviation",
     ) -> Tensor:
-        """Return ``content`` in a style: exactly its size, on its own device.
+        r"""Return ``content`` in a style: exactly its size, on its own device.
+
+        Content, styles and alphas may each be several, in one batched pass: one of a kind serves all
+        of the others. With a ``mask`` there is one picture, and a style for each region of it.
 
         Args:
             content: (N, 3, H, W) in [0, 1], or what :meth:`content` returned for it.
-            style: a picture (1, 3, H, W), or what :meth:`style` or :func:`mix` returned.
-            alpha: how much of the style, in [0, 1].
+            style: a picture (1, 3, H, W), or what :meth:`style` or :func:`mix` returned; or several.
+            alpha: how much of the style, in [0, 1]; or several.
             tile: side in pixels of the tiles that a picture is made in, with the statistics of the
                 whole: less memory, more time, the same picture. Without, pictures of more than 4
                 megapixels are made so.
+            mask: (R, 1, H, W) in [0, 1]: how much of the picture is of each of R regions where. The
+                photo's statistics are taken in each region by itself. Where the regions' sum is
+                below 1, the photo's own maps have the rest (decoded: a :class:`~nstlib.stylist.Stylist`
+                leaves the photo itself there); where it is above, they are divided by it.
+            match: what the photo's maps take from the style's: mean and ``"deviation"`` of each
+                channel, which is AdaIN; or mean and covariance of all channels, by ``"whitening"``
+                and colouring, or by optimal ``"transport"``
+                (:func:`~nstlib.gaussians.transport`), with :math:`t = A\,(f(c) - \mu_c) + \mu_s`.
 
         Raises:
             TypeError, ValueError: no such pictures, a style or content of another model, an alpha or
-                tile outside its range, or a tile for a content that was encoded as a whole.
+                tile outside its range, numbers of contents, styles, alphas and regions that do not
+                fit, or a tile for a content that was encoded as a whole.
+
+        Example:
+            >>> model, photo = load_adain(), torch.rand(1, 3, 32, 40)
+            >>> a, b = model.style(torch.rand(1, 3, 48, 48)), model.style(torch.rand(1, 3, 48, 48))
+            >>> tuple(model.stylize(photo, [a, b]).shape)
+            (2, 3, 32, 40)
+            >>> left = (torch.arange(40) < 20).float().expand(1, 1, 32, 40)
+            >>> tuple(model.stylize(photo, [a, b], mask=torch.cat([left, 1 - left])).shape)
+            (1, 3, 32, 40)
         """
-        ALPHA.check("alpha", alpha)
+        if match not in get_args(Match):
+            raise ValueError(
+                f"match is {match!r}; it takes {', '.join(map(repr, get_args(Match)))}"
+            )
         if isinstance(content, Content):
             self._check_content(content)
             if tile is not None:
                 raise ValueError(
                     f"tile is {tile}; a Content was encoded as a whole: give the picture"
                 )
+            count, size = len(content.maps[content.tap]), content.size
         else:
             check_image("content", content, batch=True)
             tile = TILE if tile is None and _is_large(content) else tile
-        style = style if isinstance(style, Style) else self.style(style)
-        self._check_maps("style", style.means, self.decoder.shape.looked_at)
+            count, size = len(content), (content.shape[2], content.shape[3])
+        given = [style] if isinstance(style, (Tensor, Style)) else style
+        whole = self._whole(match)
+        known = [part if isinstance(part, Style) else self._style(part, whole) for part in given]
+        if match == "deviation":  # what is not asked for need not be decomposed
+            known = [replace(part, covariances={}) for part in known]
+        styles = stacked(known)
+        self._check_maps("style", styles.means, self.decoder.shape.looked_at)
+        self._check_root(styles, match)
+        alphas = check_alphas(alpha)
+        if mask is not None:
+            masks.check_mask("mask", mask, size)
+        _check_counts(count, len(styles), len(alphas), mask)
+        wanted = _Wanted(styles, alphas, match)
+        if mask is not None:
+            wanted = self._in_regions(wanted, mask)
+        if tile is None:
+            rows = max(count, len(wanted.style), len(wanted.alpha))
+            counts = {"count": rows} if mask is None else {"regions": rows}
+            needed = self._memory_needed(size, **counts)
+            check_memory("content", size, needed, self.encoder.mean.device)
         with reused_memory():
             if tile is not None and isinstance(content, Tensor):
-                return self._in_tiles(content, style, alpha, tile)
+                return self._in_tiles(content, wanted, tile)
             content = content if isinstance(content, Content) else self.content(content)
-            return self._decoded(content, style, alpha)
+            return self._decoded(content, wanted)
+
+    def _in_regions(self, wanted: _Wanted, mask: Tensor) -> _Wanted:
+        """Return what is wanted in each region, and in what no region covers: the photo."""
+        shares, rows = masks.shares(mask).to(self.encoder.mean.device), len(mask)
+        style = wanted.style if len(wanted.style) > 1 else wanted.style.rows([0] * rows)
+        alpha = wanted.alpha.expand(rows)
+        rest = 1 - shares.sum(dim=0, keepdim=True)
+        if bool((rest > 1e-6).any()):  # else it is rounding
+            shares = torch.cat([shares, rest])
+            style = style.rows([*range(rows), 0])
+            alpha = torch.cat([alpha, alpha.new_zeros(1)])
+        shares = _in_whole_strides(shares, self.decoder.shape.stride)
+        return _Wanted(style, alpha, wanted.match, shares)
 
     def _check_content(self, content: Content) -> None:
         """Raise ValueError unless a content was encoded by a model whose decoder is like this one's."""
         shape = self.decoder.shape
-        self._check_maps("content", content.maps, self.taps)
+        self._check_maps("content", content.maps, shape.looked_at)
         self._check_maps("content", content.own.means, shape.steered_by)
         if content.stride != shape.stride:
             raise ValueError(
@@ -488,15 +311,35 @@ class AdaIN(nn.Module):
                 f"model's are {takes}"
             )
 
-    def _decoded(self, content: Content, style: Style, alpha: float) -> Tensor:
-        restyled = {
-            tap: kernels.adain(features, style.means[tap], style.stds[tap], alpha)
-            for tap, features in content.maps.items()
-        }
+    def _check_root(self, style: Style, match: Match) -> None:
+        if match != "deviation" and self.decoder.shape.tap not in style.covariances:
+            raise ValueError(
+                f"style has no covariance, which match={match!r} takes; AdaIN.style returns it"
+            )
+
+    def _decoded(self, content: Content, wanted: _Wanted) -> Tensor:
+        shape, own = self.decoder.shape, content.own
+        if wanted.shares is not None:
+            counted = _counted(wanted.shares, content.size)
+            own = style_of(content.maps, EPS, counted, self._whole(wanted.match))
+        elif wanted.match != "deviation":
+            own = content.whole
+        restyled = {tap: _restyled(content.maps[tap], own, wanted, tap) for tap in shape.taps}
         height, width = content.size
-        target = steering_of(content.own, style, alpha, self.decoder.shape)
-        painted: Tensor = self.decoder(restyled, target)[:, :, :height, :width]
+        target = steering_of(own, wanted.style, wanted.alpha, shape)
+        painted: Tensor = self.decoder(restyled, target, self._steered(wanted))
+        painted = painted[:, :, :height, :width]
         return painted.to(content.device)
+
+    def _steered(self, wanted: _Wanted) -> Tensor | None:
+        """Return the regions as they steer the decoder: as soft as the maps know them, without a seam.
+
+        The maps have them in steps of their stride, and the layers after them mix what is near. What
+        steers a layer would change from pixel to pixel.
+        """
+        if wanted.shares is None:
+            return None
+        return masks.soften(wanted.shares.clamp(0, 1), self.encoder.strides[self.decoder.shape.tap])
 
     def _encoded(self, image: Tensor) -> Maps:
         """Return the maps of a picture that goes on as in a mirror, of whole decoder strides."""
@@ -519,43 +362,62 @@ class AdaIN(nn.Module):
         # A border of 8 px is mirrored, which takes a tile of more than that.
         return math.ceil(max(seen, 8) / shape.stride) * shape.stride
 
-    def _in_tiles(self, content: Tensor, style: Style, alpha: float, tile: int) -> Tensor:
-        stride, (height, width) = self.decoder.shape.stride, content.shape[2:]
-        if not isinstance(tile, int) or tile < 1 or tile % stride:
-            raise ValueError(f"tile is {tile}; it takes a multiple of {stride} px")
-        padded = _in_whole_strides(content, stride)
-        own = self._style_of_tiles(padded, tile, EPS)
-        target = steering_of(own, style, alpha, self.decoder.shape)
+    def _in_tiles(self, content: Tensor, wanted: _Wanted, tile: int) -> Tensor:
+        shape, (height, width) = self.decoder.shape, content.shape[2:]
+        if not isinstance(tile, int) or tile < 1 or tile % shape.stride:
+            raise ValueError(f"tile is {tile}; it takes a multiple of {shape.stride} px")
+        padded = _in_whole_strides(content, shape.stride)
+        counted = None if wanted.shares is None else _counted(wanted.shares, (height, width))
+        own = self._style_of_tiles(padded, tile, EPS, counted, self._whole(wanted.match))
+        soft = self._steered(wanted)
+        target = steering_of(own, wanted.style, wanted.alpha, shape)
         painted: Tensor | None = None
         for inside, around in _tiles(padded.shape[2:], tile, self.reach):
+            here = wanted.within(around)
             maps = self._encoded(padded[around.of(1)])
-            restyled = {tap: _restyled(maps[tap], own, style, tap, alpha) for tap in self.taps}
-            whole = self.decoder(restyled, target)
+            restyled = {
+                tap: _restyled(maps[tap], own, here, tap, is_whole=False) for tap in self.taps
+            }
+            made = self.decoder(restyled, target, None if soft is None else soft[around.of(1)])
             if painted is None:
-                painted = padded.new_empty(padded.shape, dtype=whole.dtype)
-            painted[inside.of(1)] = whole[inside.within(around).of(1)]
+                painted = made.new_empty(len(made), *padded.shape[1:], device=padded.device)
+            painted[inside.of(1)] = made[inside.within(around).of(1)]
         assert painted is not None  # no picture is empty
         return painted[:, :, :height, :width]
 
-    def _style_of_tiles(self, padded: Tensor, tile: int, eps: float) -> Style:
-        """Return the statistics of the whole picture's maps, (N, C), from those of its tiles."""
-        counts: list[int] = []
-        taps = self.decoder.shape.looked_at
-        found: dict[str, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in taps}
+    def _style_of_tiles(
+        self,
+        padded: Tensor,
+        tile: int,
+        eps: float,
+        counted: Tensor | None = None,
+        whole: Sequence[str] = (),
+    ) -> Style:
+        """Return the statistics of the whole picture's maps, or of its regions', from its tiles."""
+        counts: list[Tensor] = []
+        parts: list[Style] = []
         for inside, around in _tiles(padded.shape[2:], tile, self.reach):
-            counts.append(inside.area)
-            for tap, features in self._encoded(padded[around.of(1)]).items():
-                here = inside.within(around).of(self.encoder.strides[tap])
-                found[tap].append(kernels.moments(features[here], eps=0))
-        means, stds = {}, {}
-        for tap, parts in found.items():
-            mean, std = (torch.stack(part) for part in zip(*parts, strict=True))  # (tiles, N, C)
-            share = mean.new_tensor(counts).view(-1, 1, 1) / sum(counts)
-            means[tap] = (share * mean).sum(dim=0)
-            apart = mean - means[tap]
-            variance = (share * (std.square() + apart.square())).sum(dim=0)
-            stds[tap] = (variance + eps).sqrt()
-        return Style(means, stds)
+            maps = self._encoded(padded[around.of(1)])
+            within = inside.within(around)
+            here = {tap: part[within.of(self.encoder.strides[tap])] for tap, part in maps.items()}
+            shares = None if counted is None else counted[inside.of(1)]
+            parts.append(style_of(here, 0, shares, whole))
+            counts.append(torch.tensor([inside.area]) if shares is None else shares.sum((1, 2, 3)))
+        return gathered(parts, torch.stack(counts).cpu().double(), eps)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is made of the maps of a photo: a row of each for each picture, or each region of one."""
+
+    style: Style
+    alpha: Tensor  # (rows,), in float64, where numbers are computed
+    match: Match
+    shares: Tensor | None = None  # (rows, 1, H, W) of sum 1, in whole strides: the regions
+
+    def within(self, box: _Box) -> _Wanted:
+        """Return what is wanted in a part of the picture."""
+        return self if self.shares is None else replace(self, shares=self.shares[box.of(1)])
 
 
 @dataclass(frozen=True)
@@ -597,40 +459,107 @@ def _tiles(size: Sequence[int], tile: int, reach: int) -> Iterator[tuple[_Box, _
             yield _Box(top, left, bottom, right), around
 
 
-def style_of(maps: Mapping[str, Tensor], eps: float = STYLE_EPS) -> Style:
-    """Return the statistics of maps, (N, C) for each tap; ``eps`` is added to each variance."""
-    found = {tap: kernels.moments(features, eps) for tap, features in maps.items()}
-    return Style({t: m for t, (m, _) in found.items()}, {t: s for t, (_, s) in found.items()})
-
-
-def steering_of(content: Style, style: Style, alpha: float, shape: Shape) -> Tensor | None:
+def steering_of(content: Style, style: Style, alpha: float | Tensor, shape: Shape) -> Tensor | None:
     """Return the statistics that a result is to have, (N, :attr:`Shape.steering`), or None.
 
     Args:
         content, style: what a photo has by itself, and a style; alpha lies between them.
-        alpha: in [0, 1].
+        alpha: in [0, 1], or (N,).
         shape: of the decoder, which may be steered by none.
     """
     if not shape.steered_by:
         return None
     sides = ((content.means, style.means), (content.stds, style.stds))
     return torch.cat(
-        [
-            torch.lerp(own[tap], other[tap].expand_as(own[tap]), alpha)
-            for own, other in sides
-            for tap in shape.steered_by
-        ],
+        [_between(own[tap], other[tap], alpha) for own, other in sides for tap in shape.steered_by],
         dim=1,
     )
 
 
-def _restyled(features: Tensor, own: Style, style: Style, tap: str, alpha: float) -> Tensor:
-    """Compute :func:`nstlib.kernels.adain` with statistics that are known already."""
-    mean, std = own.means[tap], own.stds[tap]
-    gain = torch.lerp(std, style.stds[tap], alpha)
-    return renormalized_exactly(
-        features, mean, std, gain, torch.lerp(mean, style.means[tap], alpha)
-    )
+def _between(own: Tensor, other: Tensor, alpha: float | Tensor) -> Tensor:
+    """Return the statistics (N, C) that lie at ``alpha`` between two; each may have a row for all."""
+    if not isinstance(alpha, Tensor):
+        return torch.lerp(own, other.expand_as(own), alpha)
+    rows = max(len(own), len(other), len(alpha))
+    return torch.lerp(own.expand(rows, -1), other.expand(rows, -1), alpha[:, None].to(own))
+
+
+def _restyled(
+    features: Tensor, own: Style, wanted: _Wanted, tap: str, is_whole: bool = True
+) -> Tensor:
+    """Return maps with the statistics that are wanted of them: of each picture, or mixed of regions.
+
+    Args:
+        features: (N, C, H, W), or one picture's for all rows of ``wanted``.
+        own: the statistics of the whole picture's maps, or of its regions'.
+        wanted: its shares, if any, of the size of the features' part of the picture.
+        tap: where the features were taken.
+        is_whole: ``features`` are all of the picture's, so that its statistics are theirs.
+    """
+    style, alpha = wanted.style, wanted.alpha
+    if wanted.match != "deviation" and tap in own.covariances:
+        rows = _recolored(features, own, wanted, tap)
+    elif is_whole and wanted.shares is None:
+        count = max(len(features), len(style), len(alpha))
+        features = features.expand(count, -1, -1, -1)
+        mean, std = style.means[tap], style.stds[tap]
+        return kernels.adain(features, mean, std, alpha.to(mean))
+    else:
+        gain = _between(own.stds[tap], style.stds[tap], alpha)
+        level = _between(own.means[tap], style.means[tap], alpha)
+        mean, std = (part[tap].expand_as(gain) for part in (own.means, own.stds))
+        rows = renormalized_exactly(features.expand(len(gain), -1, -1, -1), mean, std, gain, level)
+    if wanted.shares is None:
+        return rows
+    mixed = (rows * at_size_of(wanted.shares, features)).sum(dim=0, keepdim=True)
+    return mixed.to(rows.dtype)
+
+
+def _recolored(features: Tensor, own: Style, wanted: _Wanted, tap: str) -> Tensor:
+    """Return maps with the style's mean and covariance of all channels, or part of the way there."""
+    style = wanted.style
+    carry = {"whitening": gaussians.whitening, "transport": gaussians.transport}[wanted.match]
+    carried = carry(own.covariances[tap], style.roots[tap])
+    stay = torch.eye(carried.shape[-1]).to(carried)
+    linear = stay + wanted.alpha.to(stay)[:, None, None] * (carried - stay)  # (rows, C, C)
+    level = _between(own.means[tap], style.means[tap], wanted.alpha)
+    values = float32_at_least(features).permute(0, 2, 3, 1)  # (N, H, W, C), as channels lie
+    apart = values - own.means[tap][:, None, None]
+    moved: Tensor = apart.flatten(1, 2) @ linear.mT.to(apart) + level[:, None]  # (N, H·W, C)
+    height, width = features.shape[2:]
+    return moved.view(-1, height, width, moved.shape[2]).permute(0, 3, 1, 2).to(features.dtype)
+
+
+def _counted(shares: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return how much each pixel counts for the statistics of each region, which are never of none."""
+    return shares + LEANING / (size[0] * size[1])
+
+
+def check_alphas(alpha: float | Sequence[float] | Tensor) -> Tensor:
+    """Return one alpha or several as (N,), each in its range."""
+    values: Any = alpha.tolist() if isinstance(alpha, Tensor) else alpha
+    several = values if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    if not several:
+        raise ValueError("alpha is empty; it takes a number, or several")
+    checked = [float(ALPHA.check("alpha", value)) for value in several]
+    return torch.tensor(checked, dtype=torch.float64)  # as exact as any picture; it is few numbers
+
+
+def _check_counts(contents: int, styles: int, alphas: int, mask: Tensor | None) -> None:
+    """Raise ValueError unless there is one of each kind, or as many as of the others."""
+    if mask is None:
+        if len({contents, styles, alphas} - {1}) > 1:
+            raise ValueError(
+                f"there are {contents} contents, {styles} styles and {alphas} alphas; each must be "
+                "1, or as many as the others"
+            )
+        return
+    regions = len(mask)
+    if contents != 1 or not {styles, alphas} <= {1, regions}:
+        raise ValueError(
+            f"mask has {regions} regions, and there are {contents} contents, {styles} styles and "
+            f"{alphas} alphas; it takes 1 content, and of styles and alphas 1 or {regions}"
+        )
 
 
 def _is_large(image: Tensor) -> bool:

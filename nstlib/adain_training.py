@@ -12,6 +12,7 @@ The content loss does not compare with the photo, but with t: the photo's forms 
 statistics, so that the two losses hardly pull against each other. A share of the pictures is its own
 style: for these t is what the encoder saw, and the decoder has to give the photo back, pixel by
 pixel. In the first steps all of them may be, so that it can paint before it learns to restyle.
+For clips, :mod:`nstlib.steadiness` adds a term: a second look at a photo is to be painted alike.
 
 Every term is a mean over the whole batch. So is the identity loss, in which pictures of another
 style count as 0: how many of a batch are their own style is left to chance, and the share of a
@@ -36,7 +37,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from nstlib import kernels, losses
+from nstlib import kernels, losses, steadiness
 from nstlib.adain import AdaIN, Decoder, Maps, Shape, steering_of, style_of
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
@@ -71,6 +72,9 @@ class Recipe:
     grid_weight: Annotated[
         float, Range(0, 1e6, "against strokes on the strides' grid", log=True)
     ] = 100.0
+    temporal_weight: Annotated[
+        float, Range(0, 1e6, "steadiness between frames of a clip", log=True)
+    ] = 0.0
     content_tap: str = "relu3_1"
     style_taps: losses.Taps = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
     normalize: losses.Normalize = "energy"
@@ -181,11 +185,14 @@ class AdaINTask(Task[Decoder]):
         photos, paintings = self._drawn(step, count, seed, share)
         own = torch.rand(count, generator=generator_of(seed, step)) < self.recipe.identity_share
         own = own[share] | (step <= self.recipe.autoencoder_steps)
-        return {
+        batch = {
             "content": photos,
             "style": torch.where(own[:, None, None, None], photos, paintings),
             "own": own,
         }
+        if self.recipe.temporal_weight:
+            batch |= steadiness.seen_again(photos, step, count, seed, share)
+        return batch
 
     def _drawn(
         self, step: int, count: int, seed: int, share: slice = slice(None)
@@ -220,6 +227,9 @@ class AdaINTask(Task[Decoder]):
             terms["perceptual"] = torch.stack(each).mean(dim=0)
         if recipe.tv_weight:
             terms["tv"] = torch.stack([kernels.total_variation(p) for p in painted.split(1)])
+        if recipe.temporal_weight:
+            again = model(self._restyled_again(batch), target)
+            terms["temporal"] = steadiness.unsteadiness(painted, again, batch["flow"])
         means = {name: term.mean() for name, term in terms.items()}
         total = [getattr(recipe, f"{name}_weight") * mean for name, mean in means.items()]
         return {"total": torch.stack(total).sum(), **means}
@@ -242,6 +252,15 @@ class AdaINTask(Task[Decoder]):
             _restyled(photo_maps, style_maps, decoded),
             self._target(style_maps),
         )
+
+    @torch.no_grad()
+    def _restyled_again(self, batch: Batch) -> Maps:
+        """Return what the decoder is given of the second look: its own statistics are taken from it."""
+        taps = list(self.model.shape.taps)
+        again, style = (
+            mirrored_maps(self._encoder, batch[name], taps) for name in ("again", "style")
+        )
+        return _restyled(again, style, taps)
 
     def _target(self, style: Maps) -> Tensor | None:
         """Return what steers the decoder: all of the style, as where alpha is 1."""

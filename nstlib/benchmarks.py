@@ -14,7 +14,7 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -283,7 +283,7 @@ def adain_large(height: int, width: int, shipped: AdaIN | None = None) -> Large:
     photo = torch.rand(1, 3, height, width, generator=generator)
     model = shipped or load_adain()
     style = model.style(photo[..., :256, :256])
-    with _PeakMemory() as peak:
+    with PeakMemory() as peak:
         started = time.perf_counter()
         painted = model.stylize(photo, style, tile=TILE)
         seconds = time.perf_counter() - started
@@ -291,7 +291,7 @@ def adain_large(height: int, width: int, shipped: AdaIN | None = None) -> Large:
     return Large(height, width, seconds, beyond / 1e9)
 
 
-class _PeakMemory:
+class PeakMemory:
     """By how much this process grew within a block, at the most: looked at every few milliseconds."""
 
     def __enter__(self) -> Self:
@@ -396,6 +396,16 @@ def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -
             _wait_for_device()
             if turn >= 2:  # the first turns fill caches and choose algorithms
                 times[name].append(1000 * (time.perf_counter() - started))
+    return as_rows(times)
+
+
+def as_rows(times: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Return each contender's median and quantiles, of its times in ms; the first is the yardstick.
+
+    Example:
+        >>> as_rows({"plain": [4.0, 4.0], "ours": [2.0, 2.0]})[1]
+        Row(name='ours', milliseconds=2.0, low=2.0, high=2.0, ratio=2.0)
+    """
     first = statistics.median(next(iter(times.values())))
     rows = []
     for name, values in times.items():

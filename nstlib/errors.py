@@ -15,5 +15,9 @@ class VideoError(NstError):
     """A clip cannot be read or written; the message names the file and the reason."""
 
 
+class VideoWarning(UserWarning):
+    """Some frames of a clip could not be read; the message says how many, and why."""
+
+
 class WeightsError(NstError):
     """Weights are missing, damaged or of another model; the message names both ways out."""

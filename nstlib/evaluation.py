@@ -106,10 +106,10 @@ def style_distance(judge: Encoder, image: Tensor, style: Tensor) -> float:
         >>> style_distance(random_encoder(), style, style)
         0.0
     """
-    return _distance(judge(image, JUDGED_TAPS), _targets(judge, style))
+    return distance_to(judge(image, JUDGED_TAPS), targets_of(judge, style))
 
 
-def _targets(
+def targets_of(
     judge: Encoder, style: Tensor, kind: type[_StyleLoss] = losses.GramLoss
 ) -> dict[str, _StyleLoss]:
     """Return what pictures are to be compared with, tap by tap."""
@@ -117,7 +117,8 @@ def _targets(
     return {tap: kind(maps[tap]) for tap in JUDGED_TAPS}
 
 
-def _distance(maps: Mapping[str, Tensor], targets: Mapping[str, _StyleLoss]) -> float:
+def distance_to(maps: Mapping[str, Tensor], targets: Mapping[str, _StyleLoss]) -> float:
+    """Return how far maps are from what :func:`targets_of` returned, a mean over the judged taps."""
     return float(torch.stack([loss(maps[tap]) for tap, loss in targets.items()]).mean())
 
 
@@ -179,16 +180,16 @@ def evaluate_net(
         ValueError: the judge lacks a tap, or the net a style or a place of the dial.
     """
     check_taps(judge, SEEN_TAPS, "judge")
-    targets = {style: _targets(judge, picture) for style, picture in styles.items()}
+    targets = {style: targets_of(judge, picture) for style, picture in styles.items()}
     for photo, content in photos.items():
         seen = judge(content, SEEN_TAPS)
         for style, target in targets.items():
-            before = _distance(seen, target)
+            before = distance_to(seen, target)
             for style_weight in style_weights:
                 painted = net.stylize(content, style if net.shape.styles else None, style_weight)
                 maps = judge(painted, SEEN_TAPS)
                 lost = float(losses.content_distance(maps[CONTENT_TAP], seen[CONTENT_TAP]))
-                left = _distance(maps, target) / before
+                left = distance_to(maps, target) / before
                 yield DialResult(photo, style, style_weight, left, lost)
 
 
@@ -318,7 +319,7 @@ def evaluate_adain(
     """
     check_taps(judge, SEEN_TAPS, "judge")
     known = {
-        name: (model.style(picture), _targets(judge, picture, losses.StatisticsLoss))
+        name: (model.style(picture), targets_of(judge, picture, losses.StatisticsLoss))
         for name, picture in styles.items()
     }
     for photo, picture in photos.items():
@@ -355,7 +356,7 @@ def evaluate_gatys(
     settings = gatys.changed(settings, {"steps": max(at)})
     for photo, style in pairs:
         seen = judge(photos[photo], SEEN_TAPS)
-        targets = _targets(judge, styles[style], losses.StatisticsLoss)
+        targets = targets_of(judge, styles[style], losses.StatisticsLoss)
         for step in gatys.optimize(photos[photo], styles[style], encoder, settings):
             if step.index in at:
                 painted = judge(step.image, SEEN_TAPS)
@@ -370,7 +371,7 @@ def _verdict(
 ) -> tuple[float, float, float]:
     """Return the style loss of the photo, that of the picture, and the picture's content loss."""
     content = float(losses.content_distance(painted[CONTENT_TAP], photo[CONTENT_TAP]))
-    return _distance(photo, targets), _distance(painted, targets), content
+    return distance_to(photo, targets), distance_to(painted, targets), content
 
 
 def spread(items: Sequence[_Item], count: int) -> list[_Item]:

@@ -6,12 +6,13 @@ net lands near where the pixels would have gone:
 
 .. math:: \min_\theta\; \mathbb E_{c, k, w}\;
           \frac{w_c L_c(f_\theta(c, k, w), c) + w\,L_k(f_\theta(c, k, w)) + w_{tv} TV}{w_c + w}
-          + w_g\,G(f_\theta(c, k, w))
+          + w_g\,G(f_\theta(c, k, w)) + w_t\,L_t
 
 Each picture of a batch has a style k and a style weight w of its own, drawn by the seed. Divided by
 w_c + w, the losses of all places of the dial are about equally large, and none drowns the others;
 what minimises them is the same. G, the :func:`nstlib.losses.grid_variance`, is what no optimised
-picture needs and a net does: it keeps strokes off the grid of the net's own strides.
+picture needs and a net does: it keeps strokes off the grid of the net's own strides. Nets that are
+to paint clips need :math:`L_t` besides, which :mod:`nstlib.steadiness` tells of.
 
 Reference:
     Johnson, Alahi & Fei-Fei, Perceptual Losses for Real-Time Style Transfer, 2016; Babaeizadeh &
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from nstlib import kernels, losses
+from nstlib import kernels, losses, steadiness
 from nstlib.config import Range, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps, mirrored_maps
@@ -51,6 +52,9 @@ class Recipe:
     grid_weight: Annotated[
         float, Range(0, 1e6, "against strokes on the strides' grid", log=True)
     ] = 300.0
+    temporal_weight: Annotated[
+        float, Range(0, 1e6, "steadiness between frames of a clip", log=True)
+    ] = 0.0
     content_taps: losses.Taps = (
         "relu3_3",
     )  # names share a weight of 1; a mapping gives each its own
@@ -151,7 +155,10 @@ class FastNetTask(Task[TransformNet]):
         generator = generator_of(seed, step)
         mixture, weight = self._mixtures(count, generator), self._weights(count, generator)
         photos = self.crops.batch(step, count, seed, share)
-        return {"content": photos, "mixture": mixture[share], "weight": weight[share]}
+        batch = {"content": photos, "mixture": mixture[share], "weight": weight[share]}
+        if self.recipe.temporal_weight:
+            batch |= steadiness.seen_again(photos, step, count, seed, share)
+        return batch
 
     def _mixtures(self, count: int, generator: torch.Generator) -> Tensor:
         """Return (count, K): one style each, or for some of them two, in any proportion."""
@@ -172,7 +179,7 @@ class FastNetTask(Task[TransformNet]):
         return torch.lerp(low, high, place).exp()
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return content, style, TV and grid loss, and their sum weighted by each picture's dial."""
+        """Return the terms of the recipe, and their sum weighted by each picture's dial."""
         recipe, photo, weight = self.recipe, batch["content"], batch["weight"]
         place = dial_position(weight.cpu(), self.model.shape.dial or (1.0,)).to(weight.device)
         condition = torch.einsum("nk,nj->nkj", batch["mixture"], place).flatten(1)
@@ -197,14 +204,14 @@ class FastNetTask(Task[TransformNet]):
         tv = torch.stack([kernels.total_variation(picture) for picture in painted.split(1)])
         grid = losses.grid_variance(painted, self.model.shape.stride)
         balance = recipe.content_weight + weight
-        total = recipe.content_weight * content + weight * style + recipe.tv_weight * tv
-        return {
-            "total": (total / balance + recipe.grid_weight * grid).mean(),
-            "content": content.mean(),
-            "style": style.mean(),
-            "tv": tv.mean(),
-            "grid": grid.mean(),
-        }
+        pull = recipe.content_weight * content + weight * style + recipe.tv_weight * tv
+        total = pull / balance + recipe.grid_weight * grid
+        terms = {"content": content, "style": style, "tv": tv, "grid": grid}
+        if recipe.temporal_weight:  # which few recipes ask for, and takes time
+            again = model(batch["again"], condition)
+            terms["temporal"] = steadiness.unsteadiness(painted, again, batch["flow"])
+            total = total + recipe.temporal_weight * terms["temporal"]
+        return {name: term.mean() for name, term in {"total": total, **terms}.items()}
 
     def _style_distance(self, tap: str, maps: Tensor, mixture: Tensor) -> Tensor:
         normalize = self.recipe.normalize

@@ -26,7 +26,7 @@ from __future__ import annotations
 import numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -369,6 +369,41 @@ def mixing_weights(weights: Sequence[float] | None, count: int) -> Tensor:
         raise ValueError(f"weights has {len(weights)} values; there are {count} styles")
     values = torch.tensor([float(weight) for weight in weights])
     return values / values.sum()
+
+
+def mixing_table(
+    weights: Sequence[float] | Tensor | None, count: int, normalize: bool = True
+) -> Tensor:
+    """Return (N, ``count``): for each of N mixtures, weights that sum to one.
+
+    Args:
+        weights: of one mixture, or a table (N, ``count``); equal without.
+        count: of the styles.
+        normalize: divide by the sums; else they must be 1.
+
+    Raises:
+        ValueError: as :func:`mixing_weights`; or sums that are not 1 and are not to be made so.
+        TypeError: no numbers.
+
+    Example:
+        >>> mixing_table(torch.tensor([[1.0, 3.0], [2.0, 0.0]]), 2)
+        tensor([[0.2500, 0.7500],
+                [1.0000, 0.0000]])
+    """
+    rows: Sequence[Any] = [weights]
+    if isinstance(weights, Tensor):
+        if weights.dim() not in (1, 2) or not weights.numel() or weights.shape[-1] != count:
+            raise ValueError(
+                f"weights has shape {tuple(weights.shape)}; it takes ({count},) or (N, {count})"
+            )
+        rows = weights.view(-1, count).tolist()
+    if not normalize and weights is not None:
+        for row in rows:
+            if abs(sum(row) - 1) > 1e-4:
+                raise ValueError(
+                    f"weights is {row}, of sum {sum(row):g}; with normalize=False it is 1"
+                )
+    return torch.stack([mixing_weights(row, count) for row in rows])
 
 
 def tap_weights(name: str, taps: Taps) -> dict[str, float]:

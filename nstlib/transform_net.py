@@ -42,7 +42,7 @@ from nstlib.errors import WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
 from nstlib.layers import Conv, TransposedConv, UpsampledConv
-from nstlib.losses import mixing_weights
+from nstlib.losses import mixing_table
 from nstlib.memory import check_memory, reused_memory
 from nstlib.weights import read_weights
 
@@ -243,12 +243,12 @@ class TransformNet(nn.Module):
         content: Tensor,
         style: str | Sequence[str] | Mapping[str, float] | None = None,
         style_weight: float | None = None,
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | Tensor | None = None,
     ) -> Tensor:
         """Return ``content`` (N, 3, H, W) in a style or a mixture: the same size, on its own device.
 
         Args:
-            content: in [0, 1].
+            content: in [0, 1]; one for all mixtures, or one for each.
             style, style_weight, weights: see :meth:`condition`.
 
         Raises:
@@ -263,8 +263,14 @@ class TransformNet(nn.Module):
         check_image("content", content, batch=True)
         condition = self.condition(style, style_weight, weights)
         place = self.head.weight.device
-        height, width = content.shape[2:]
-        needed = len(content) * memory_needed(self, (height, width))
+        count, (height, width) = max(len(content), len(condition)), content.shape[2:]
+        if not {len(content), len(condition)} <= {1, count}:
+            raise ValueError(
+                f"content has {len(content)} images, and weights {len(condition)} mixtures; it takes "
+                "1 of one kind, or as many of both"
+            )
+        content = content.expand(count, -1, -1, -1)
+        needed = count * memory_needed(self, (height, width))
         check_memory("content", (height, width), needed, place)
         was_training = self.training
         try:
@@ -307,40 +313,43 @@ class TransformNet(nn.Module):
         self,
         style: str | Sequence[str] | Mapping[str, float] | None = None,
         style_weight: float | None = None,
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | Tensor | None = None,
     ) -> Tensor:
-        """Return (1, rows): how much of each row of the norms' tables to take.
+        """Return (N, rows): how much of each row of the norms' tables to take, for N mixtures.
 
         Args:
             style: a name of ``shape.styles``, several, or names with their weights; without, the
                 first.
             style_weight: the place of the dial, within ``shape.dial``; without, its upper end.
-            weights: of several styles; divided by their sum.
+            weights: of several styles, divided by their sum; or a table (N, K), a row a mixture.
 
         Raises:
             ValueError: a style that the net lacks, or a style weight off the dial.
         """
-        return torch.outer(self._mixture(style, weights), self._position(style_weight)).view(1, -1)
+        mixtures, position = self._mixtures(style, weights), self._position(style_weight)
+        return torch.einsum("ns,d->nsd", mixtures, position).flatten(1)
 
-    def _mixture(
+    def _mixtures(
         self,
         style: str | Sequence[str] | Mapping[str, float] | None,
-        weights: Sequence[float] | None,
+        weights: Sequence[float] | Tensor | None,
     ) -> Tensor:
+        """Return (N, styles): the shares of each style, for each mixture."""
         known = self.shape.styles
         if isinstance(style, Mapping):
+            if weights is not None:
+                raise ValueError(f"weights is {weights!r}, and style has weights by name; give one")
             weights = list(style.values())
         names = [style] if isinstance(style, str) else list(style or known[:1])
         unknown = [name for name in names if name not in known]
         if unknown:
             has = ", ".join(known) or "none by name"
             raise ValueError(f"style is {', '.join(map(repr, unknown))}; the net has: {has}")
-        mixture = torch.zeros(max(1, len(known)))
         if not names:
-            return mixture + 1
-        for name, share in zip(names, mixing_weights(weights, len(names)), strict=True):
-            mixture[known.index(name)] += share
-        return mixture
+            return torch.ones(1, 1)
+        table = mixing_table(weights, len(names))
+        mixtures = torch.zeros(len(table), len(known))
+        return mixtures.index_add(1, torch.tensor([known.index(name) for name in names]), table)
 
     def _position(self, style_weight: float | None) -> Tensor:
         dial = self.shape.dial

@@ -25,7 +25,7 @@ from nstlib.encoders import Encoder, random_encoder
 from nstlib.errors import ImageError, WeightsError
 from nstlib.images import load_image, read_recipe, save_image, to_uint8
 from nstlib.weights import save_weights
-from nstlib.widgets import AdaINLab, SampleBrowser, adain_lab, browser
+from nstlib.widgets import AdaINLab, SampleBrowser, adain_lab, browser, display, nets
 from nstlib.widgets.adain_lab import Params, compute, cost, size_choices
 from nstlib.widgets.display import preview
 from nstlib.widgets.pictures import caption
@@ -151,7 +151,7 @@ def test_it_begins_with_the_model_that_ships(
         asked.append(source)
         return model
 
-    monkeypatch.setattr(adain_lab, "load_adain", load)
+    monkeypatch.setattr(nets, "load_adain", load)
     lab = make_lab(model=None)
     assert (lab.model, asked) == (model, ["adain"])
 
@@ -220,7 +220,7 @@ def test_a_move_of_alpha_costs_one_decode_only(
         drawn.append(image)
         return preview(image)
 
-    monkeypatch.setattr(adain_lab, "preview", noted)
+    monkeypatch.setattr(display, "preview", noted)
     for name in ("resize", "sample", "style", "load_image"):
         monkeypatch.setattr(images, name, refuse)
     work.clear()

@@ -451,7 +451,8 @@ def seen_from(model: AdaIN, side: int, first: int) -> tuple[int, int]:
     maps = model._encoded(image)
     with torch.no_grad():
         own = style_of(maps)
-    restyled = {tap: adain._restyled(maps[tap], own, style, tap, 1.0) for tap in model.taps}
+    wanted = adain._Wanted(style, torch.ones(1), "deviation")
+    restyled = {tap: adain._restyled(maps[tap], own, wanted, tap, False) for tap in model.taps}
     target = steering_of(own, style, 1.0, model.decoder.shape)
     painted = model.decoder(restyled, target)[..., first : first + stride]
     torch.autograd.backward(painted, torch.rand_like(painted))
@@ -597,7 +598,7 @@ def test_what_another_model_saw_is_refused(
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("steered", "its taps and their channels are {}"), ("coarse", "stride is 4")],
+    [("steered", "its taps and their channels are {'relu3_1': 10}"), ("coarse", "stride is 4")],
 )
 def test_what_a_plain_model_saw_is_refused_by_one_that_needs_more(kind: str, words: str) -> None:
     plain, more = tiny_model(), tiny_model(kind)
@@ -654,7 +655,7 @@ watcher.start()
 model.stylize(image, style)
 done.set()
 watcher.join()
-print(model._memory_needed(image) / (peak - before))
+print(model._memory_needed((image.shape[2], image.shape[3])) / (peak - before))
 """
 
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import adain_training, kernels
+from nstlib import adain_training, kernels, steadiness
 from nstlib.adain import AdaIN, Decoder, load_adain
 from nstlib.adain_training import RECIPES, AdaINTask, Recipe
 from nstlib.config import Precision, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, random_encoder
 from nstlib.losses import Normalize, tap_weights
+from nstlib.steadiness import seen_again
 from nstlib.training import Batch, Settings, train
 from nstlib.weights import read_weights
 
@@ -36,6 +37,7 @@ ODD = Recipe(
     identity_share=0.5,
     tv_weight=2,
     grid_weight=7,
+    temporal_weight=9,
     content_tap="conv2_2",
     style_taps={"relu2_1": 0.7, "conv1_1": 4.0},
     normalize="hw",
@@ -99,9 +101,16 @@ def ready(task: AdaINTask, dtype: torch.dtype = torch.float32) -> AdaINTask:
     return task
 
 
+def looks_at(photos: Tensor) -> Batch:
+    """Return a second look at each photo, the same whichever others are beside it."""
+    looks = [seen_again(photo[None], 1, 1, seed=0) for photo in photos]
+    return {name: torch.cat([look[name] for look in looks]) for name in ("again", "flow")}
+
+
 def batch_of(photos: Tensor, styles: Tensor, own: Sequence[bool] | None = None) -> Batch:
     own = own or [False] * len(photos)
-    return {"content": photos, "style": styles, "own": torch.tensor(own)}
+    batch = {"content": photos, "style": styles, "own": torch.tensor(own)}
+    return batch | looks_at(photos.detach())
 
 
 PHOTO, STYLE = picture(1, (32, 32)), picture(2, (32, 32)) ** 2
@@ -171,10 +180,8 @@ def grid_by_hand(image: Tensor, stride: int) -> float:
     return torch.stack(means).var(dim=0, correction=0).mean().item()
 
 
-@torch.no_grad()
-def by_hand(task: AdaINTask, photo: Tensor, style: Tensor, own: bool) -> dict[str, float]:
-    """Return the terms of one picture, and their weighted sum, in float64."""
-    recipe, normalize = task.recipe, task.recipe.normalize
+def painted_by_hand(task: AdaINTask, photo: Tensor, style: Tensor) -> Tensor:
+    """Return what the decoder makes of a photo, in float64."""
     shape = task.model.shape
     photo_maps, style_maps = (
         seen(task.encoder, image, list(shape.looked_at)) for image in (photo, style)
@@ -182,11 +189,29 @@ def by_hand(task: AdaINTask, photo: Tensor, style: Tensor, own: bool) -> dict[st
     steered = [style_maps[tap] for tap in shape.steered_by]
     parts = [m.mean(dim=(2, 3)) for m in steered]
     parts += [(m.var(dim=(2, 3), correction=0) + 1e-8).sqrt() for m in steered]
-    decoder = copy.deepcopy(task.model).double()
-    painted = decoder(
+    painted: Tensor = copy.deepcopy(task.model).double()(
         {tap: restyled(photo_maps[tap], style_maps[tap]) for tap in shape.taps},
         torch.cat(parts, dim=1) if parts else None,
     )
+    return painted
+
+
+def unsteadiness_by_hand(painted: Tensor, again: Tensor, flow: Tensor) -> float:
+    """Return the mean square between the second picture and the first, by PyTorch's own sampling."""
+    height, width = painted.shape[2:]
+    x = torch.arange(width).double() + flow[:, 0]
+    y = torch.arange(height).double()[:, None] + flow[:, 1]
+    places = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
+    moved = F.grid_sample(painted, places, align_corners=True)
+    return (again - moved).square().mean(dim=1)[(places.abs() <= 1).all(dim=-1)].mean().item()
+
+
+@torch.no_grad()
+def by_hand(task: AdaINTask, photo: Tensor, style: Tensor, own: bool) -> dict[str, float]:
+    """Return the terms of one picture, and their weighted sum, in float64."""
+    recipe, normalize = task.recipe, task.recipe.normalize
+    painted, look = painted_by_hand(task, photo, style), looks_at(photo)
+    painted_again = painted_by_hand(task, look["again"], style)
     taps = list(task.eyes.taps)
     found, of_photo, of_style = (seen(task.eyes, image, taps) for image in (painted, photo, style))
     tap, weights = recipe.content_tap, tap_weights("style_taps", recipe.style_taps)
@@ -199,6 +224,7 @@ def by_hand(task: AdaINTask, photo: Tensor, style: Tensor, own: bool) -> dict[st
         "gram": sum(w * gram_loss(found[t], of_style[t], normalize) for t, w in weights.items()),
         "perceptual": sum(content_loss(found[t], of_photo[t], normalize) for t in shallow) / 2,
         "tv": sum(painted.diff(dim=axis).abs().mean().item() for axis in (2, 3)),
+        "temporal": unsteadiness_by_hand(painted, painted_again, look["flow"]),
     }
     total = sum(getattr(recipe, f"{name}_weight") * term for name, term in terms.items())
     always = ("content", "style", "identity", "grid")
@@ -250,11 +276,12 @@ def test_any_decoder_is_trained_by_the_formula(fields: dict[str, Any]) -> None:
 def test_the_loss_of_a_batch_is_the_mean_of_its_pictures(recipe: Recipe) -> None:
     """Each has a style of its own; were they mixed, processes could not share them."""
     task = ready(tiny_task(recipe))
-    batch = tiny_task(Recipe(identity_share=0.5)).draw(2, 4, seed=0)
-    assert {True, False} == set(batch["own"].tolist())
+    drawn = tiny_task(Recipe(identity_share=0.5)).draw(2, 4, seed=0)
+    assert {True, False} == set(drawn["own"].tolist())
+    batch = drawn | looks_at(drawn["content"])
     alone = [
         by_hand(task, photo[None], style[None], bool(own))
-        for photo, style, own in zip(*batch.values(), strict=True)
+        for photo, style, own in zip(*drawn.values(), strict=True)
     ]
     mean = {name: sum(one[name] for one in alone) / 4 for name in alone[0]}
     assert losses_of(task, batch) == pytest.approx(mean, rel=2e-5)
@@ -325,10 +352,30 @@ def plant_other_eyes(task: AdaINTask, monkeypatch: pytest.MonkeyPatch) -> None:
     task._eyes = tiny_encoder(seed=5)
 
 
+def plant_first_look_twice(task: AdaINTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = task.losses
+    monkeypatch.setattr(task, "losses", lambda net, b: losses(net, b | {"again": b["content"]}))
+
+
+def plant_motion_backwards(task: AdaINTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    unsteadiness = steadiness.unsteadiness
+    monkeypatch.setattr(steadiness, "unsteadiness", lambda p, a, flow: unsteadiness(p, a, -flow))
+
+
+def plant_other_style_for_the_second_look(task: AdaINTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    restyled = task._restyled_again
+    monkeypatch.setattr(
+        task, "_restyled_again", lambda b: restyled(b | {"style": b["style"].flip(0)})
+    )
+
+
 @pytest.mark.parametrize(
     "plant",
     [
         plant_photo_as_target,
+        plant_first_look_twice,
+        plant_motion_backwards,
+        plant_other_style_for_the_second_look,
         plant_statistics_of_the_batch,
         plant_styles_in_another_order,
         plant_identity_of_all,
@@ -409,9 +456,10 @@ def test_the_encoders_are_not_rounded_by_an_earlier_training() -> None:
 
 
 def test_pictures_are_a_function_of_seed_and_step() -> None:
-    task = tiny_task()
+    recipe = Recipe(identity_share=0.4, temporal_weight=1)
+    task = tiny_task(recipe)
     in_order = [task.draw(step, 6, seed=0) for step in (1, 2, 3)]
-    again = [tiny_task().draw(step, 6, seed=0) for step in (3, 1, 2)]
+    again = [tiny_task(recipe).draw(step, 6, seed=0) for step in (3, 1, 2)]
     torch.testing.assert_close(again, [in_order[i] for i in (2, 0, 1)], rtol=0, atol=0)
     other = task.draw(1, 6, seed=1)
     for name, part in in_order[0].items():
@@ -423,12 +471,31 @@ def test_pictures_are_a_function_of_seed_and_step() -> None:
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("step", [2, 5])
 def test_the_shares_of_processes_put_together_are_the_batch(processes: int, step: int) -> None:
-    task = tiny_task(Recipe(identity_share=0.5, autoencoder_steps=3))
+    task = tiny_task(Recipe(identity_share=0.5, autoencoder_steps=3, temporal_weight=1))
     whole = task.draw(step, 6, seed=0)
     for rank in range(processes):
         share = slice(rank, None, processes)
         wanted = {name: part[share] for name, part in whole.items()}
         torch.testing.assert_close(task.draw(step, 6, 0, share), wanted, rtol=0, atol=0)
+
+
+def test_steadiness_takes_nothing_and_changes_nothing_where_it_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a training without it draws and tells is, bit for bit, what one with it does besides."""
+    steady = ready(tiny_task(dataclasses.replace(MIXED, temporal_weight=1)))
+    batch = steady.draw(3, 4, seed=0)
+    told = losses_of(steady, batch)
+    monkeypatch.delattr(steadiness, "seen_again")
+    monkeypatch.delattr(steadiness, "unsteadiness")
+    plain = ready(tiny_task(MIXED))
+    drawn = plain.draw(3, 4, seed=0)
+    assert batch.keys() - drawn.keys() == {"again", "flow"}
+    assert all(torch.equal(batch[name], part) for name, part in drawn.items())
+    assert told.items() - losses_of(plain, drawn).items() == {
+        ("temporal", told["temporal"]),
+        ("total", told["total"]),
+    }
 
 
 def flat_task(photos: int, paintings: int, recipe: Recipe | None = None) -> AdaINTask:
@@ -600,6 +667,19 @@ def test_a_short_training_lowers_the_loss_of_pictures_never_seen() -> None:
     )
     before, after = (losses_of(task, batch_of(photos, styles)) for task in (fresh, taught))
     assert after["total"] < 0.5 * before["total"]
+
+
+def test_steadiness_can_be_learned_and_the_style_beside_it() -> None:
+    """Not by painting nothing, which is steadiest."""
+    photos, styles = (
+        torch.cat([picture(first + i, (32, 32)) for i in range(4)]) for first in (50, 60)
+    )
+    batch, taught = batch_of(photos, styles), {}
+    for weight in (1e-9, 300):
+        task = tiny_task(Recipe(identity_share=0, temporal_weight=weight))
+        taught[weight] = losses_of(learn(task, steps=20, average=0.8), batch)
+    assert taught[300]["temporal"] < 0.5 * taught[1e-9]["temporal"]
+    assert taught[300]["style"] < 1.3 * taught[1e-9]["style"]
 
 
 def test_autoencoder_steps_teach_to_give_photos_back() -> None:

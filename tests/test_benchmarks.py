@@ -184,7 +184,7 @@ def test_a_large_photo_is_timed_and_weighed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_peak_is_seen_though_it_is_over() -> None:
-    with benchmarks._PeakMemory() as peak:
+    with benchmarks.PeakMemory() as peak:
         block = torch.ones(50_000_000)  # 200 MB
         time.sleep(0.1)
         del block

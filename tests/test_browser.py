@@ -46,7 +46,9 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WIDGET = re.compile(r"\b(\w+Lab|SampleBrowser|explore)\(")  # what makes one, in a cell
+WIDGET = re.compile(
+    r"\b(\w+Lab|SampleBrowser|explore|video\.display)\("
+)  # what makes one, in a cell
 SETTINGS = {  # what would ask the network for news, and lay a notice over the page
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
@@ -202,9 +204,9 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture(scope="module")
-def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]:
-    """Notebook 01, open, with a kernel that waits."""
+@contextlib.contextmanager
+def new_page(chromium: str, complaints: list[str]) -> Iterator[Page]:
+    """Open a page in a browser of its own; what it complains of is noted."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -216,9 +218,16 @@ def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]
             "console",
             lambda message: complaints.append(message.text) if message.type == "error" else None,
         )
-        open_notebook(page, server, "01")
         yield page
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]:
+    """Notebook 01, open, with a kernel that waits."""
+    with new_page(chromium, complaints) as page:
+        open_notebook(page, server, "01")
+        yield page
 
 
 def pause_of(page: Page) -> Callable[[float], None]:
@@ -473,6 +482,16 @@ def until_the_picture_moves(
     wait_until(has_moved, "another picture", pause_of(page), 60)
 
 
+def until_the_picture_rests(lab: Locator, page: Page) -> np.ndarray:
+    """Wait for the answers that are still under way; return the last one's pixels."""
+    last, since = pixels(lab), time.monotonic()
+    while time.monotonic() < since + 1:
+        pause_of(page)(0.1)
+        if (now := pixels(lab)).tobytes() != last.tobytes():
+            last, since = now, time.monotonic()
+    return last
+
+
 def test_the_dial_moves_by_keyboard_and_the_picture_nears_the_photo(
     fast_lab: Locator, page: Page
 ) -> None:
@@ -676,4 +695,193 @@ def test_the_adain_lab_and_the_browsers_fit_their_page(
 def test_the_page_has_not_complained_of_the_adain_lab(
     sample_browser: Locator, complaints: list[str]
 ) -> None:
+    assert complaints == []
+
+
+# -------------------------------------------------------------------------------------- control
+
+
+@pytest.fixture(scope="module")
+def mix_lab(page: Page, server: Server) -> Locator:
+    """The first lab of notebook 04, after Run All."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    open_notebook(page, server, "04")
+    run_all(page, server, "04")
+    lab = page.locator(".nst-mix-lab").first
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+@pytest.fixture(scope="module")
+def pad_lab(mix_lab: Locator, page: Page) -> Locator:
+    """The square between four styles."""
+    lab = page.locator(".nst-pad-lab").first
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+@pytest.fixture(scope="module")
+def mask_lab(mix_lab: Locator, page: Page) -> Locator:
+    """The brush."""
+    lab = page.locator(".nst-mask-lab").first
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+def test_a_share_moves_by_keyboard_and_the_shares_sum_to_one(mix_lab: Locator, page: Page) -> None:
+    before = pixels(mix_lab)
+    mosaic = mix_lab.locator(".widget-gridbox [role=slider]").nth(2)
+    mosaic.focus()
+    for _ in range(50):
+        page.keyboard.press("ArrowRight")
+    until_the_picture_moves(mix_lab, before, page)
+    rows = mix_lab.locator(".widget-gridbox > .widget-hbox").all()
+    told = [row.locator(".widget-label").last.text_content() or "" for row in rows]
+    shares = [int(share.removesuffix(" %")) for share in told]
+    assert len(shares) == 4
+    assert shares[2] > 0
+    assert sum(shares) == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize("menu", ["keep_color", "match", "photo"])
+def test_its_menus_are_chosen_by_keyboard(mix_lab: Locator, page: Page, menu: str) -> None:
+    before = pixels(mix_lab)
+    mix_lab.locator(f".nst-{menu.replace('_', '-')} select").focus()
+    page.keyboard.press("ArrowDown")
+    until_the_picture_moves(mix_lab, before, page)
+
+
+@pytest.mark.parametrize(("slider", "key"), [("alpha", "ArrowLeft"), ("stroke_size", "ArrowRight")])
+def test_its_sliders_move_by_keyboard(mix_lab: Locator, page: Page, slider: str, key: str) -> None:
+    before = pixels(mix_lab)
+    mix_lab.locator(f".nst-{slider.replace('_', '-')} [role=slider]").focus()
+    for _ in range(4):
+        page.keyboard.press(key)
+    until_the_picture_moves(mix_lab, before, page)
+
+
+def test_the_point_is_dragged_and_the_picture_follows(pad_lab: Locator, page: Page) -> None:
+    before, handle = pixels(pad_lab), pad_lab.locator(".nst-pad-handle")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 90, y + 90, steps=6)  # to the lower left: mosaic
+    until_the_picture_moves(pad_lab, before, page)  # before it is let go
+    page.mouse.up()
+    told = (handle.get_attribute("aria-valuetext") or "").lower()
+    shares = {name: int(share) for name, share in re.findall(r"(\w+),? (\d+)", told)}
+    assert max(shares, key=lambda name: shares[name]) == "mosaic", told
+    dragged = pixels(pad_lab)
+    handle.focus()
+    page.keyboard.press("2")  # the second style's corner
+    until_the_picture_moves(pad_lab, dragged, page)
+
+
+def test_a_stroke_of_the_brush_changes_the_picture_there_only(
+    mask_lab: Locator, page: Page
+) -> None:
+    board = mask_lab.locator(".nst-board canvas").last
+    board.scroll_into_view_if_needed()
+    mask_lab.locator(".nst-clear").click()
+    before, box = until_the_picture_rests(mask_lab, page), board.bounding_box()
+    assert box is not None
+    x, y = box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 0.1 * box["width"], y + 0.5 * box["height"], steps=8)
+    page.mouse.up()
+    until_the_picture_moves(mask_lab, before, page)
+    moved = np.abs(pixels(mask_lab) - before).mean(axis=2)  # (16, 16)
+    assert moved[3:11, 2:6].mean() > 5 * moved[:, 12:].mean()
+
+
+def test_a_rectangle_cuts_a_thing_out_and_it_is_saved(
+    mask_lab: Locator, server: Server, page: Page
+) -> None:
+    before = until_the_picture_rests(mask_lab, page)  # the last of a stroke comes late
+    board = mask_lab.locator(".nst-board canvas").last
+    mask_lab.locator(".nst-tool button").nth(1).click()
+    # The kernel, perhaps still painting, passes the choice on to the board.
+    mask_lab.get_by_label("Photo: arrow keys").wait_for()
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.05 * box["width"], box["y"] + 0.02 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.99 * box["height"], steps=6)
+    page.mouse.up()
+    until_the_picture_moves(mask_lab, before, page)
+    mask_lab.locator(".nst-save").click()
+    told = mask_lab.locator(".nst-message code")
+    told.wait_for()
+    path = Path(told.text_content() or "")
+    assert server.folder in path.parents
+    assert 0.2 < read_recipe(path)["share"] < 0.7
+
+
+def test_the_clip_plays_in_the_page(mix_lab: Locator, page: Page) -> None:
+    clip = page.locator(".jp-OutputArea video").first
+    clip.scroll_into_view_if_needed()
+    wait_until(
+        lambda: clip.evaluate("clip => clip.currentTime") > 0.2, "it to play", pause_of(page), 30
+    )
+
+
+def test_the_labs_of_notebook_04_fit_their_page(
+    mix_lab: Locator, pad_lab: Locator, mask_lab: Locator, page: Page, complaints: list[str]
+) -> None:
+    for lab in (mix_lab, pad_lab, mask_lab):
+        assert_it_fits_its_page(lab, page)
+    assert complaints == []
+
+
+# -------------------------------------------------------------------------------------------- video
+
+
+@pytest.fixture(scope="module")
+def video_lab(page: Page, server: Server) -> Locator:
+    """The lab of notebook 05, after Run All."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    open_notebook(page, server, "05")
+    run_all(page, server, "05")
+    lab = page.locator(".nst-video-lab").first
+    lab.scroll_into_view_if_needed()
+    return lab
+
+
+def test_more_of_the_past_makes_the_clip_calmer(video_lab: Locator, page: Page) -> None:
+    before = status(video_lab)
+    video_lab.locator(".nst-temporal-weight [role=slider]").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    wait_until(
+        lambda: less_flicker(video_lab) > less_flicker_in(before), "calm", pause_of(page), 60
+    )
+
+
+def less_flicker(lab: Locator) -> float:
+    return less_flicker_in(status(lab))
+
+
+def less_flicker_in(told: str) -> float:
+    """The per cent of the warping error that are gone, as the lab tells them."""
+    found = re.search(r"(\d+) % less", told)
+    return float(found[1]) if found else -1.0
+
+
+def test_the_scrubber_shows_another_frame(video_lab: Locator, page: Page) -> None:
+    told = video_lab.locator("output").first
+    before = told.text_content()
+    video_lab.locator("input[type=range]").first.focus()
+    page.keyboard.press("ArrowRight")
+    wait_until(lambda: told.text_content() != before, "the next frame", pause_of(page), 30)
+
+
+def test_the_labs_of_notebook_05_fit_their_page(
+    video_lab: Locator, page: Page, complaints: list[str]
+) -> None:
+    assert_it_fits_its_page(video_lab, page)
     assert complaints == []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import video_answers
 from torch import Tensor
 
 from nstlib import check, kernels, layers, transform_net
@@ -506,6 +507,179 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("never pays", lambda t, o, p: math.ceil(t / (o - p))),
     ],
 }
+
+
+# ------------------------------------------------------------------------------------ notebook 04
+
+
+def areas(corners: Tensor, point: Tensor) -> Tensor:
+    """Weights in a triangle, by the areas of the three triangles at the point."""
+
+    def area(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        (x, y), (u, v) = b - a, c - a
+        return x * v - y * u
+
+    a, b, c = corners
+    parts = torch.stack([area(point, b, c), area(a, point, c), area(a, b, point)])
+    return parts / area(a, b, c)
+
+
+def round_trip(styles: int, frames: int, last: int = 0) -> Tensor:
+    rows = []
+    for frame in range(frames):
+        leg, share = divmod(frame * styles / (frames - last), 1)
+        row = [0.0] * styles
+        row[int(leg) % styles] += 1 - share
+        row[(int(leg) + 1) % styles] += share
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+def one_way(styles: int, frames: int) -> Tensor:
+    places = torch.linspace(0, styles - 1, frames)
+    return (1 - (places[:, None] - torch.arange(styles)).abs()).clamp_min(0)
+
+
+def by_svd(colors: Tensor, target: Tensor, *, centre: bool = True, goal: bool = True) -> Tensor:
+    """Whitened and coloured, with the roots taken from singular values."""
+
+    def root(vectors: Tensor, power: int) -> Tensor:
+        axes, lengths, _ = torch.linalg.svd(vectors / vectors.shape[1] ** 0.5, full_matrices=False)
+        made: Tensor = axes @ torch.diag(lengths**power) @ axes.T
+        return made
+
+    apart, wanted = (v - v.mean(1, keepdim=True) for v in (colors, target))
+    moved = root(wanted, 1) @ root(apart, -1) @ (apart if centre else colors)
+    return moved + target.mean(1, keepdim=True) if goal else moved
+
+
+def each_channel(colors: Tensor, target: Tensor) -> Tensor:
+    scale = target.std(1, correction=0, keepdim=True) / colors.std(1, correction=0, keepdim=True)
+    return (colors - colors.mean(1, keepdim=True)) * scale + target.mean(1, keepdim=True)
+
+
+def blended(
+    maps: Tensor, masks: Tensor, means: Tensor, stds: Tensor, inside: bool = True, rest: bool = True
+) -> Tensor:
+    parts = []
+    for mask, mean, std in zip(masks, means, stds, strict=True):
+        counts = (mask if inside else torch.ones_like(mask)).flatten()
+        values = maps.flatten(1)
+        own = values @ counts / counts.sum()
+        spread = ((values - own[:, None]) ** 2 @ counts / counts.sum() + 1e-5).sqrt()
+        styled = torch.stack(
+            [
+                m + s * (x - o) / d
+                for x, m, s, o, d in zip(maps, mean, std, own, spread, strict=True)
+            ]
+        )
+        parts.append(mask * styled)
+    left = (1 - masks.sum(0)) * maps if rest else torch.zeros_like(maps)
+    return torch.stack([*parts, left]).sum(0)
+
+
+def fair_shares(masks: Tensor) -> Tensor:
+    whole = masks.sum(0)
+    parts = torch.where(whole > 1, masks / whole, masks)
+    return torch.cat([parts, (1 - whole).clamp_min(0)[None]])
+
+
+RIGHT |= {
+    "mixture": [
+        lambda statistics, weights: torch.tensor(weights) @ statistics / sum(weights),
+        lambda statistics, weights: sum(
+            w / sum(weights) * row for w, row in zip(weights, statistics, strict=True)
+        ),
+    ],
+    "triangle": [areas],
+    "loop": [round_trip],
+    "recolored": [by_svd],
+    "regions": [blended],
+    "shares": [fair_shares],
+}
+WRONG |= {
+    "mixture": [
+        ("not divided by their sum", lambda s, weights: torch.tensor(weights) @ s),
+        ("a softmax never", lambda s, weights: torch.tensor(weights).softmax(0) @ s),
+        ("divided by the number", lambda s, weights: torch.tensor(weights) @ s / len(weights)),
+        ("whatever the weights", lambda s, weights: s.mean(0)),
+        ("only the style with most", lambda s, weights: s[weights.index(max(weights))]),
+        ("over the channels", lambda s, w: (torch.tensor(w)[:, None] * s).sum(1) / sum(w)),
+    ],
+    "triangle": [
+        ("by distance", lambda c, p: (w := 1 / (torch.cdist(p[None], c)[0] + 1e-12)) / w.sum()),
+        ("the sum is not 1", lambda c, p: torch.linalg.pinv(c.T) @ p),
+        ("x and y are swapped", lambda c, p: areas(c, p.flip(0))),
+        ("each corner is a column", lambda c, p: areas_of_rows(c, p)),
+    ],
+    "loop": [
+        ("stands still", lambda styles, frames: round_trip(styles, frames, last=1)),
+        ("a loop jumps", one_way),
+        ("shares are swapped", lambda styles, frames: swapped_trip(styles, frames)),
+        ("the nearest style has all", lambda styles, frames: stepped_trip(styles, frames, round)),
+        ("the style before has all", lambda styles, frames: stepped_trip(styles, frames, int)),
+        ("stays at the last style", lambda styles, frames: stuck_trip(styles, frames)),
+    ],
+    "recolored": [
+        ("swapped", lambda colors, target: by_svd(target, colors)),
+        ("mean is missing", lambda colors, target: by_svd(colors, target, goal=False)),
+        ("subtract it first", lambda colors, target: by_svd(colors, target, centre=False)),
+        ("each channel by itself", each_channel),
+        ("Bessel", lambda colors, target: by_bessel(colors, target)),
+    ],
+    "regions": [
+        ("those of the whole", lambda *given: blended(*given, inside=False)),
+        ("own maps stay", lambda *given: blended(*given, rest=False)),
+        ("swapped", lambda m, k, means, stds: blended(m, k, means.flip(0), stds.flip(0))),
+    ],
+    "shares": [
+        ("sum to more than 1", lambda m: torch.cat([m, 1 - m.sum(0, keepdim=True)])),
+        ("everywhere", lambda m: torch.cat([m / m.sum(0), 1 - (m / m.sum(0)).sum(0, True)])),
+        ("photo's share is missing", lambda m: fair_shares(m)[:-1]),
+        ("softmax", lambda m: torch.cat([m.softmax(0), torch.zeros_like(m[:1])])),
+    ],
+}
+
+
+def swapped_trip(styles: int, frames: int) -> Tensor:
+    table = round_trip(styles, frames)
+    for frame, row in enumerate(table):
+        here = int(frame * styles / frames)
+        after = (here + 1) % styles
+        row[[here, after]] = row[[after, here]]
+    return table
+
+
+def stepped_trip(styles: int, frames: int, whole: Callable[[float], int]) -> Tensor:
+    places = [whole(frame * styles / frames) % styles for frame in range(frames)]
+    return torch.eye(styles)[places]
+
+
+def stuck_trip(styles: int, frames: int) -> Tensor:
+    places = (torch.arange(frames) * styles / frames).clamp(max=styles - 1)
+    return (1 - (places[:, None] - torch.arange(styles)).abs()).clamp_min(0)
+
+
+def by_bessel(colors: Tensor, target: Tensor) -> Tensor:
+    """With torch.cov as it is by default."""
+
+    def power(covariance: Tensor, exponent: float) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance)
+        made: Tensor = vectors @ torch.diag(values**exponent) @ vectors.T
+        return made
+
+    apart = colors - colors.mean(1, keepdim=True)
+    moved = power(torch.cov(target), 0.5) @ power(torch.cov(colors), -0.5) @ apart
+    return moved + target.mean(1, keepdim=True)
+
+
+def areas_of_rows(corners: Tensor, point: Tensor) -> Tensor:
+    system = torch.cat([corners, torch.ones(3, 1)], dim=1)
+    return torch.linalg.inv(system) @ torch.cat([point, torch.ones(1)])
+
+
+RIGHT |= video_answers.RIGHT
+WRONG |= video_answers.WRONG
 
 
 def run(exercise: str, answer: Answer) -> check.Result:

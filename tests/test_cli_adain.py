@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 from PIL import Image
 
 import nstlib
-from nstlib import adain, benchmarks, cli, evaluation, images
-from nstlib.adain import AdaIN, Decoder
+from nstlib import adain, benchmarks, cli, evaluation, images, masks
+from nstlib.adain import ALPHA, AdaIN, Decoder, Match
+from nstlib.cli import control
 from nstlib.encoders import Encoder, random_encoder
+from nstlib.strokes import STROKE_SIZE
+from nstlib.stylist import KeepColor, NetStylist, Stylist
 
 WIDTHS = (4, 8, 8)
 
@@ -31,6 +37,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> AdaIN:
     torch.manual_seed(5)
     small = AdaIN(Encoder(WIDTHS, name="small"), Decoder(widths=WIDTHS, tap="relu2_1"))
     small.requires_grad_(False).eval()
+    for weights in small.parameters():
+        if weights.dim() == 4:
+            weights.mul_(4)  # else its pictures are all but grey
     load = adain.load_adain
 
     def loaded(source: str, **rest: str) -> AdaIN:
@@ -85,11 +94,17 @@ def test_a_photo_is_painted_as_the_model_paints_it(
     assert {name: recipe[name] for name in recipe if name != "version"} == {
         "method": "adain",
         "content": "coffee",
-        "style": "vortex",
-        "model": "adain",
+        "style": ["vortex"],
+        "style_size": [40],
+        "weights": None,
         "alpha": 0.7,
+        "keep_color": None,
+        "match": "deviation",
+        "stroke_size": 1.0,
+        "mask": None,
+        "foreground": None,
+        "model": "adain",
         "size": 50,
-        "style_size": 40,
     }
 
 
@@ -114,7 +129,7 @@ def test_a_small_style_is_seen_at_its_own_size_and_the_recipe_says_which(
     seen = nstlib.load_image(painting, size=used)
     wanted = model.stylize(images.sample("coffee", size=40), seen)
     assert (nstlib.load_image(out) - wanted).abs().max() < 0.5 / 255 + 1e-6
-    assert images.read_recipe(out)["style_size"] == used
+    assert images.read_recipe(out)["style_size"] == [used]
 
 
 def test_a_photo_too_large_for_one_piece_is_made_in_tiles(
@@ -169,6 +184,254 @@ def test_a_picture_that_is_not_there_is_named_with_those_that_are(
     assert "gone: no such file, and none that ships is called so" in capsys.readouterr().err
 
 
+# ------------------------------------------------------------------------- what can be turned
+
+
+def test_the_flags_are_what_the_stylists_take() -> None:
+    """Their choices, ranges and defaults are nowhere written a second time."""
+    command = argparse.ArgumentParser()
+    control.add_controls(command, Stylist.stylize)
+    found = {action.dest: action for action in command._actions}
+    assert found.keys() == {"help", "alpha", "keep_color", "match", "stroke_size"}
+    assert found["keep_color"].choices == get_args(KeepColor)
+    assert found["match"].choices == get_args(Match)
+    for name, limits in (("alpha", ALPHA), ("stroke_size", STROKE_SIZE)):
+        assert f"{limits.meaning}, {limits.low:g} to {limits.high:g} (1.0)" in str(found[name].help)
+    of_net = argparse.ArgumentParser()
+    control.add_controls(of_net, NetStylist.stylize)
+    (colours,) = (action for action in of_net._actions if action.dest == "keep_color")
+    assert colours.choices == ("luminance",)
+
+
+def test_what_is_not_given_is_left_to_the_signature() -> None:
+    stands = control.controls(argparse.Namespace(alpha=0.5), Stylist.stylize, "AdaIN")
+    assert stands == {"alpha": 0.5, "keep_color": None, "match": "deviation", "stroke_size": 1.0}
+
+
+TWO = ("--style", "vortex", "--style", "mosaic")
+AT = ("--size", "64", "--style-size", "48")
+
+
+def painted(path: Path, *flags: str | Path) -> torch.Tensor:
+    """What the command makes of the coffee."""
+    assert run("adain", "coffee", *flags, *AT, "-o", path) == 0
+    return nstlib.load_image(path)
+
+
+def by_hand(model: AdaIN, weights: list[float] | None = None, **turned: Any) -> torch.Tensor:
+    """What a Stylist makes of it, as a picture file holds it."""
+    styles = [images.style(name, size=48) for name in ("vortex", "mosaic")]
+    made = Stylist(model).stylize(images.sample("coffee", size=64), styles, weights, **turned)
+    return (made * 255).round() / 255
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, levels: float = 0) -> bool:
+    """Whether two pictures differ by no more than some of the 255 levels."""
+    return (
+        found.shape == wanted.shape and (found - wanted).abs().max().item() <= levels / 255 + 1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "weights", "turned"),
+    [
+        ("", None, {}),
+        ("--weights .3 .7", [0.3, 0.7], {}),
+        ("--weights 3,7 --alpha 0.5", [0.3, 0.7], {"alpha": 0.5}),
+        ("--keep-color luminance", None, {"keep_color": "luminance"}),
+        ("--keep-color match --weights 1 2", [1, 2], {"keep_color": "match"}),
+        ("--match transport --stroke-size 2", None, {"match": "transport", "stroke_size": 2}),
+        ("--match whitening --stroke-size .5", None, {"match": "whitening", "stroke_size": 0.5}),
+    ],
+)
+def test_a_picture_is_what_a_stylist_makes_with_the_same_names(
+    flags: str, weights: list[float] | None, turned: dict[str, Any], tmp_path: Path, model: AdaIN
+) -> None:
+    found = painted(tmp_path / "o.png", *TWO, *flags.split())
+    assert close(found, by_hand(model, weights, **turned))
+
+
+def test_one_style_after_its_flag_or_after_the_photo_and_all_the_weight_on_it_are_one(
+    tmp_path: Path,
+) -> None:
+    after = painted(tmp_path / "a.png", "vortex")
+    assert torch.equal(painted(tmp_path / "b.png", "--style", "vortex"), after)
+    assert torch.equal(painted(tmp_path / "c.png", *TWO, "--weights", "1", "0"), after)
+    late = ["adain", "coffee", *AT, "-o", tmp_path / "late.png", "vortex"]
+    assert run(*late) == 0
+    assert torch.equal(nstlib.load_image(tmp_path / "late.png"), after)
+    both = painted(tmp_path / "d.png", *TWO)
+    assert torch.equal(painted(tmp_path / "e.png", "--style", "vortex", "mosaic"), both)
+    assert not close(both, after, levels=9)
+
+
+def test_the_recipe_holds_all_that_was_turned(tmp_path: Path, left: Path) -> None:
+    flags = ["--mask", left, "--keep-color", "luminance", "--match", "transport"]
+    painted(tmp_path / "o.png", *TWO, *flags, "--stroke-size", "1.5")
+    recipe = images.read_recipe(tmp_path / "o.png")
+    assert recipe["style"] == ["vortex", "mosaic"]
+    assert recipe["style_size"] == [48, 48]
+    assert (recipe["mask"], recipe["foreground"]) == (["left.png"], None)
+    assert (recipe["keep_color"], recipe["match"]) == ("luminance", "transport")
+    assert (recipe["stroke_size"], recipe["weights"]) == (1.5, None)
+    painted(tmp_path / "o.png", *TWO, "--weights", ".3", ".7")
+    assert images.read_recipe(tmp_path / "o.png")["weights"] == [0.3, 0.7]
+
+
+# ------------------------------------------------------------------------------------ regions
+
+
+def half(height: int, width: int) -> torch.Tensor:
+    """A mask (1, 1, H, W) whose left half is 1."""
+    return (torch.arange(width) < width // 2).float().expand(1, 1, height, width)
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A mask of the coffee's shape (400 × 600 px), at another size."""
+    return masks.save_mask(half(100, 150), tmp_path / "left.png")
+
+
+@pytest.fixture
+def right(tmp_path: Path) -> Path:
+    return masks.save_mask(1 - half(200, 300), tmp_path / "right.png")
+
+
+def test_each_style_goes_into_its_mask_and_one_more_where_none_is(
+    left: Path, right: Path, tmp_path: Path, model: AdaIN
+) -> None:
+    on_left = masks.load_mask(left, size=(64, 96))
+    found = painted(tmp_path / "o.png", *TWO, "--mask", left)
+    assert close(found, by_hand(model, mask=torch.cat([on_left, 1 - on_left])))
+    both = torch.cat([on_left, masks.load_mask(right, size=(64, 96))])
+    found = painted(tmp_path / "o.png", *TWO, "--mask", left, "--mask", right)
+    assert close(found, by_hand(model, mask=both))
+
+
+def test_without_one_more_style_the_photo_stays_where_no_mask_is(
+    left: Path, tmp_path: Path
+) -> None:
+    found, photo = (
+        painted(tmp_path / "o.png", "vortex", "--mask", left),
+        images.sample("coffee", 64),
+    )
+    assert close(found[..., 60:], photo[..., 60:], levels=1)
+    assert not close(found[..., :36], photo[..., :36], levels=9)
+
+
+def test_a_mask_of_ones_is_no_mask(tmp_path: Path) -> None:
+    ones = masks.save_mask(torch.ones(1, 1, 80, 120), tmp_path / "ones.png")
+    plain = painted(tmp_path / "plain.png", "vortex")
+    assert close(painted(tmp_path / "a.png", "vortex", "--mask", ones), plain, levels=1)
+    assert close(painted(tmp_path / "b.png", *TWO, "--mask", ones), plain, levels=1)
+
+
+RECTANGLE = ("--foreground", ".2", ".1", ".8", ".9")
+
+
+def test_the_thing_in_a_rectangle_has_the_first_style_and_its_surroundings_the_second(
+    tmp_path: Path, model: AdaIN
+) -> None:
+    photo = images.sample("coffee", size=64)
+    cup = masks.foreground(photo, (0.2, 0.1, 0.8, 0.9))
+    found = painted(tmp_path / "o.png", *TWO, *RECTANGLE)
+    assert close(found, by_hand(model, mask=torch.cat([cup, 1 - cup])))
+    alone = painted(tmp_path / "alone.png", "vortex", *RECTANGLE)
+    outside = (cup == 0).expand_as(photo)
+    assert close(alone[outside], photo[outside], levels=1)
+    assert images.read_recipe(tmp_path / "alone.png")["foreground"] == [0.2, 0.1, 0.8, 0.9]
+
+
+@pytest.mark.parametrize("shape", [(65, 97), (33, 49), (427, 640)])
+def test_a_mask_may_be_off_by_a_pixel_of_the_smaller_picture(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
+    rounded = masks.save_mask(half(*shape), tmp_path / "m.png")
+    assert painted(tmp_path / "o.png", "vortex", "--mask", rounded).shape == (1, 3, 64, 96)
+
+
+def test_a_mask_of_another_shape_is_named_with_both_sizes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    square = masks.save_mask(half(64, 64), tmp_path / "square.png")
+    assert run("adain", "coffee", "vortex", *AT, "--mask", square, "-o", tmp_path / "o.png") == 2
+    assert capsys.readouterr().err == (
+        f"nst: coffee: the mask '{square}' has 64 x 64 pixels, the photo 96 x 64; they must be of one "
+        "shape\n"
+    )
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_a_mask_is_not_painted_over(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = left.read_bytes()
+    assert run("adain", "coffee", "vortex", *AT, "--mask", left, "-o", left) == 2
+    assert "is a mask, which would be overwritten" in capsys.readouterr().err
+    assert left.read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("", "there is no style: name one after the photo, or several with --style"),
+        ("gilded --style vortex", "there is a style after the photo, 'gilded', and --style vortex"),
+        ("--style vortex mosaic --weights 1", "weights has 1 values; there are 2 styles"),
+        ("--style vortex mosaic --weights -1 2", "-1"),
+        ("vortex --stroke-size 300", "stroke_size is 300.0; it must lie in [0.25, 256]"),
+        (
+            "vortex --stroke-size 4",
+            "coffee: stroke_size is 4; a picture of 64×96 px takes 2 at most",
+        ),
+        ("vortex --alpha nan", "alpha is nan; it must lie in [0, 1]"),
+        ("vortex --foreground .8 0 .2 1", "--foreground is 0.8 0 0.2 1; it takes LEFT TOP RIGHT"),
+        ("vortex --mask gone.png", "'gone.png' cannot be read"),
+        (
+            "--style vortex mosaic gilded --foreground 0 0 .5 1",
+            "styles: 3, regions: 1; each region takes a style, and one more goes where they are not",
+        ),
+        ("vortex --mask a --mask b", "styles: 1, regions: 2; each region takes a style"),
+        ("--style vortex mosaic --mask a --weights 1 2", "--weights are of a mixture; in a region"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    flags: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("adain", "coffee", *flags.split(), *AT, "-o", tmp_path / "o.png") == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert written(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--mask a.png --foreground 0 0 1 1", "--foreground: not allowed with argument --mask"),
+        ("--weights .3;.7", "'.3;.7': write .3 .7"),
+        ("--keep-color hue", "invalid choice: 'hue' (choose from"),
+    ],
+)
+def test_what_no_run_could_take_is_refused_with_the_usage(
+    flags: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("adain", "coffee", "vortex", "-o", tmp_path / "o.png", *flags.split())
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_opencv_a_rectangle_is_one_sentence(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert run("adain", photos, "vortex", *AT, *RECTANGLE, "-o", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "foreground needs OpenCV" in said
+    assert said.count("\n") == 1
+
+
 # ----------------------------------------------------------------------------------- folders
 
 
@@ -211,6 +474,83 @@ def test_each_style_and_each_photo_is_encoded_once(
     monkeypatch.setattr(AdaIN, "_encoded", counted)
     assert run("adain", photos, styles, "--style-size", "48", "-o", tmp_path / "out") == 0
     assert len(encoded) == 3 + 2
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--mask", "left.png"], ["--keep-color", "luminance"], ["--match", "transport"]]
+)
+def test_each_of_several_styles_and_each_photo_is_encoded_once(
+    flags: list[str],
+    left: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[object] = []
+    encode = AdaIN._encoded
+
+    def counted(model: AdaIN, image: torch.Tensor) -> adain.Maps:
+        encoded.append(image)
+        return encode(model, image)
+
+    monkeypatch.setattr(AdaIN, "_encoded", counted)
+    monkeypatch.chdir(tmp_path)
+    assert run("adain", photos, *TWO, *flags, "--style-size", "48", "-o", tmp_path / "out") == 0
+    assert written(tmp_path / "out") == [
+        *("a-vortex-mosaic.png", "d-vortex-mosaic.png", "deep/b'c.v1-vortex-mosaic.jpg")
+    ]
+    assert len(encoded) == 3 + 2
+
+
+def test_a_folder_of_styles_is_mixed_one_by_one_with_another(
+    styles: Path, tmp_path: Path, model: AdaIN
+) -> None:
+    flags = ["--style", styles, "--style", "gilded", "--weights", "3", "1"]
+    assert run("adain", "coffee", *flags, *AT, "-o", tmp_path / "out") == 0
+    assert written(tmp_path / "out") == ["coffee-mosaic-gilded.png", "coffee-vortex-gilded.png"]
+    pair = [nstlib.load_image(styles / "mosaic.jpg"), images.style("gilded", size=48)]
+    wanted = Stylist(model).stylize(images.sample("coffee", size=64), pair, [3, 1])
+    assert close(nstlib.load_image(tmp_path / "out/coffee-mosaic-gilded.png"), wanted, levels=0.5)
+
+
+def test_a_photo_that_does_not_fit_is_left_out_with_its_line(
+    photos: Path, left: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images.save_image(images.sample("rocket", size=64, crop=True), photos / "square.png")
+    flags = ["--mask", left, "--stroke-size", "1.2", "--style-size", "48"]
+    assert run("adain", photos, "vortex", *flags, "-o", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "1 of 4 pictures" in said.out
+    assert written(tmp_path / "out") == ["a-vortex.png"]
+    _, small, square = sorted(said.err.splitlines())
+    assert square.startswith(
+        f"nst: left out: {photos / 'square.png'}: the mask '{left}' has 150 x 100 pixels, the photo 64"
+    )
+    assert small.startswith(
+        f"nst: left out: {photos}/deep/b'c.v1.jpg: stroke_size is 1.2; a picture"
+    )
+
+
+def test_a_photo_with_nothing_to_cut_out_is_left_out(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images.save_image(torch.full((1, 3, 40, 40), 0.5), photos / "flat.png")
+    flags = [*RECTANGLE, "--style-size", "48"]
+    assert run("adain", photos, "vortex", *flags, "-o", tmp_path / "out") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"nst: left out: {photos / 'flat.png'}: rectangle is (0.2, 0.1, 0.8, 0.9)"
+    )
+    assert len(written(tmp_path / "out")) == 3
+
+
+def test_a_photo_that_cannot_be_painted_is_told_of_once_and_not_for_each_style(
+    photos: Path, styles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--stroke-size", "1.2", "--style-size", "48"]
+    assert run("adain", photos, styles, *flags, "-o", tmp_path / "out") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2  # of 37 and of 33 px
+    assert written(tmp_path / "out") == ["a-mosaic.png", "a-vortex.png"]
 
 
 def test_bad_files_are_told_of_once_each_and_the_others_are_painted(

@@ -92,7 +92,7 @@ def test_flags_say_shape_recipe_and_settings(pictures: Path) -> None:
     flags = "--steps 1 --tap relu2_2 --skips relu1_1,relu2_1 --steered-by relu2_1 "
     flags += "--last-channels 5 --coarse 2 --coarse-channels 16 "
     flags += "--output clamp --recipe gram --identity-share 0.5 --style-taps relu1_1=2,relu3_1=1 "
-    flags += "--autoencoder-steps 7 --decay 5e-5 --shorter-side 38 --seed 3"
+    flags += "--autoencoder-steps 7 --decay 5e-5 --shorter-side 38 --seed 3 --temporal-weight 50"
     assert train(pictures, checkpoint, *flags.split()) == 0
     _, facts = read_weights(checkpoint.with_suffix(".safetensors"))
     shape, recipe = facts["shape"], facts["recipe"]
@@ -101,6 +101,7 @@ def test_flags_say_shape_recipe_and_settings(pictures: Path) -> None:
     assert (shape["steered_by"], shape["last_channels"]) == (["relu2_1"], 5)
     assert (shape["coarse"], shape["coarse_channels"], shape["output"]) == (2, 16, "clamp")
     assert (recipe["gram_weight"], recipe["identity_share"]) == (10, 0.5)
+    assert recipe["temporal_weight"] == 50
     assert (recipe["style_taps"], recipe["autoencoder_steps"]) == ({"relu1_1": 2, "relu3_1": 1}, 7)
     assert (facts["decay"], facts["seed"]) == (5e-5, 3)
     kept = torch.load(checkpoint, weights_only=True)["task"]
@@ -284,6 +285,7 @@ def test_the_examples_of_the_help_are_commands_that_parse(
 
 def test_two_processes_train_what_one_does(pictures: Path) -> None:
     flags = ["--steps", "3", "--tap", "relu2_1", "--precision", "float32", "--device", "cpu"]
+    flags += ["--temporal-weight", "50"]  # for which the net is asked twice a step
     assert train(pictures, pictures / "one.pt", *flags) == 0
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "nstlib.cli", "train", "adain", "--content", str(pictures / "photos ☀")]

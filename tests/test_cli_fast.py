@@ -6,13 +6,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import nstlib
-from nstlib import cli, evaluation, images, transform_net
+from nstlib import cli, evaluation, images, masks, transform_net
 from nstlib.encoders import random_encoder
+from nstlib.stylist import NetStylist
+from nstlib.weights import read_weights
 
 
 def run(*arguments: str | Path) -> int:
@@ -165,8 +168,105 @@ def test_a_wrong_flag_is_one_sentence_before_any_work(
     assert not (tmp_path / "o.png").exists()
 
 
+TWO = ("--style", "vortex", "--style", "gilded")
+
+
+def painted(path: Path, *flags: str | Path) -> torch.Tensor:
+    """What the command makes of the coffee."""
+    assert run("fast", "coffee", *flags, "--size", "64", "--device", "cpu", "-o", path) == 0
+    return nstlib.load_image(path)
+
+
+def by_hand(*given: Any, **turned: Any) -> torch.Tensor:
+    """What a NetStylist makes of it, as a picture file holds it."""
+    stylist = NetStylist(transform_net.load_net("fast"))
+    made = stylist.stylize(images.sample("coffee", size=64), ["vortex", "gilded"], *given, **turned)
+    return (made * 255).round() / 255
+
+
+@pytest.mark.parametrize(
+    ("flags", "turned"),
+    [
+        ("", {}),
+        ("--weights .3 .7", {"weights": [0.3, 0.7]}),
+        ("--weights 3,7 --style-weight 5", {"weights": [0.3, 0.7], "style_weight": 5}),
+        ("--keep-color luminance --stroke-size 2", {"keep_color": "luminance", "stroke_size": 2}),
+    ],
+)
+def test_a_picture_is_what_a_stylist_makes_with_the_same_names(
+    flags: str, turned: dict[str, Any], tmp_path: Path
+) -> None:
+    found = painted(tmp_path / "o.png", *TWO, *flags.split())
+    assert (found - by_hand(**turned)).abs().max() < 1e-6
+    recipe = images.read_recipe(tmp_path / "o.png")
+    assert recipe["style"] == ["vortex", "gilded"]
+    assert recipe["style_weight"] == turned.get("style_weight", 30)
+    assert recipe["keep_color"] == turned.get("keep_color")
+
+
+def test_all_the_weight_on_one_style_is_that_style(tmp_path: Path) -> None:
+    alone = painted(tmp_path / "a.png", "--style", "vortex")
+    assert torch.equal(painted(tmp_path / "b.png", *TWO, "--weights", "1", "0"), alone)
+    assert torch.equal(painted(tmp_path / "c.png"), alone)  # the net's first
+
+
+def test_each_style_goes_into_its_region(tmp_path: Path) -> None:
+    left = (torch.arange(150) < 75).float().expand(1, 1, 100, 150)
+    file = masks.save_mask(left, tmp_path / "left.png")
+    here = masks.load_mask(file, size=(64, 96))
+    found = painted(tmp_path / "o.png", *TWO, "--mask", file)
+    assert (found - by_hand(mask=torch.cat([here, 1 - here]))).abs().max() < 1e-6
+    assert images.read_recipe(tmp_path / "o.png")["mask"] == ["left.png"]
+    cup = masks.foreground(images.sample("coffee", size=64), (0.2, 0.1, 0.8, 0.9))
+    found = painted(tmp_path / "o.png", *TWO, "--foreground", ".2", ".1", ".8", ".9")
+    assert (found - by_hand(mask=torch.cat([cup, 1 - cup]))).abs().max() < 1e-6
+
+
+def test_a_mask_of_ones_is_no_mask(tmp_path: Path) -> None:
+    ones = masks.save_mask(torch.ones(1, 1, 80, 120), tmp_path / "ones.png")
+    plain = painted(tmp_path / "a.png", "--style", "vortex")
+    found = painted(tmp_path / "b.png", "--style", "vortex", "--mask", ones)
+    assert (found - plain).abs().max() < 1.5 / 255
+
+
+def test_a_photo_that_a_mask_does_not_fit_is_left_out_with_its_line(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images.save_image(images.sample("rocket", size=40, crop=True), photos / "square.png")
+    mask = masks.save_mask(torch.ones(1, 1, 80, 120), tmp_path / "m.png")
+    assert run("fast", photos, "--mask", mask, "-o", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "3 of 4 photos" in said.out
+    assert said.err == (
+        f"nst: left out: {photos / 'square.png'}: the mask '{mask}' has 120 x 80 pixels, the photo "
+        "40 x 40; they must be of one shape\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--stroke-size 4", "coffee: stroke_size is 4; a picture of 64×96 px takes 2 at most"),
+        ("--stroke-size 0", "stroke_size is 0.0; it must lie in [0.25, 256]"),
+        ("--style vortex gilded --weights 1", "weights has 1 values; there are 2 styles"),
+        ("--style vortex gilded --mask a --weights 1 2", "--weights are of a mixture"),
+        ("--mask a --mask b", "styles: 1, regions: 2; each region takes a style"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    flags: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.png"
+    assert run("fast", "coffee", *flags.split(), "--size", "64", "-o", out) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
 # ------------------------------------------------------------------------------------------ train
 
+SHIPPED = transform_net.load_net("fast").shape.styles
 SMALL = ["--width", "0.125", "--blocks", "1", "--kernels", "3,3", "--crop", "32", "--batch", "2"]
 
 
@@ -209,6 +309,52 @@ def test_a_net_of_two_styles_with_a_dial_has_their_names(photos: Path, tmp_path:
     assert train(photos, checkpoint, *flags) == 0
     shape = transform_net.load_net(checkpoint.with_suffix(".safetensors")).shape
     assert (shape.styles, shape.dial) == (("vortex", "mosaic"), (1, 100))
+
+
+def test_a_run_sets_out_from_a_trained_net(photos: Path, tmp_path: Path) -> None:
+    first, further = tmp_path / "first.pt", tmp_path / "further.pt"
+    flags = ["--style", "vortex", "mosaic", "--dial", "1,100"]
+    assert train(photos, first, *flags, "--steps", "1") == 0
+    found = train_from(photos, further, first.with_suffix(".safetensors"), *flags[:3])
+    assert found == 0
+    start, facts = read_weights(first.with_suffix(".safetensors"))
+    taught, own = read_weights(further.with_suffix(".safetensors"))
+    assert own["shape"] == facts["shape"]
+    assert (facts["recipe"]["temporal_weight"], own["recipe"]["temporal_weight"]) == (0, 50)
+    moved = [(taught[name].float() - start[name].float()).abs().max() for name in start]
+    assert 0 < max(moved) < 1e-3
+
+
+def train_from(photos: Path, checkpoint: Path, start: str | Path, *flags: str) -> int:
+    """Run a short training of a net that has its shape, gently, for steadier strokes."""
+    return run(
+        *("train", "fast", "--start", start, "--style-size", "48", "--content", photos),
+        *("--checkpoint", checkpoint, "--crop", "32", "--batch", "2", "--steps", "2"),
+        *("--learning-rate", "1e-6", "--temporal-weight", "50", *flags),
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--style", "vortex"], "--style is vortex; the net to start from has: vortex woodblock"),
+        (["--style", "vortex", "--width", "1"], "whose shape is settled: leave out --width"),
+        (["--style", *SHIPPED[::-1]], "--style is impasto halftone-surf"),
+        (["--style", *SHIPPED, "--style-weight", "5"], "--dial says its style weights"),
+        (["--style", "vortex", "--start", "nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_a_net_that_cannot_be_set_out_from_is_told_of(
+    flags: list[str],
+    sentence: str,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli.training, "Crops", None)
+    assert train_from(photos, tmp_path / "net.pt", "fast", *flags) in (1, 2)
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_net_of_one_style_is_asked_for_by_its_name(photos: Path, tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import fast_training, kernels
+from nstlib import fast_training, kernels, steadiness
 from nstlib.config import Precision, ranges_of
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, mirrored_maps
 from nstlib.fast_training import RECIPES, FastNetTask, Recipe
 from nstlib.kernels.gram import GramScale
 from nstlib.losses import ContentLoss, GramLoss, TotalVariationLoss, tap_weights
+from nstlib.steadiness import seen_again
 from nstlib.training import Batch, Settings, train
 from nstlib.transform_net import ConditionalNorm, TransformNet, load_net
 from nstlib.weights import read_weights
@@ -31,6 +32,7 @@ ODD = Recipe(
     content_weight=3,
     tv_weight=20,
     grid_weight=7,
+    temporal_weight=9,
     content_taps={"conv2_2": 0.3, "relu3_1": 2.0},
     style_taps={"relu2_1": 0.7, "conv1_1": 4.0},
     normalize="hw",
@@ -83,12 +85,18 @@ def ready(task: FastNetTask, dtype: torch.dtype = torch.float32) -> FastNetTask:
     return task
 
 
+def looks_at(photos: Tensor) -> Batch:
+    """Return a second look at each photo, the same whichever others are beside it."""
+    looks = [seen_again(photo[None], 1, 1, seed=0) for photo in photos]
+    return {name: torch.cat([look[name] for look in looks]) for name in ("again", "flow")}
+
+
 def batch_of(photo: Tensor, mixture: list[float], weight: float) -> Batch:
     return {
         "content": photo,
         "mixture": torch.tensor([mixture] * len(photo)),
         "weight": torch.tensor([weight] * len(photo)),
-    }
+    } | looks_at(photo)
 
 
 # --------------------------------------------------------------------------- the loss by its formula
@@ -134,13 +142,24 @@ def by_hand(
     tv = TotalVariationLoss()(painted.double()).item()
     grid = grid_by_hand(painted.double(), net.shape.stride)
     total = recipe.content_weight * content + weight * pull + recipe.tv_weight * tv
-    return {
-        "total": total / (recipe.content_weight + weight) + recipe.grid_weight * grid,
-        "content": content,
-        "style": pull,
-        "tv": tv,
-        "grid": grid,
-    }
+    total = total / (recipe.content_weight + weight) + recipe.grid_weight * grid
+    terms = {"content": content, "style": pull, "tv": tv, "grid": grid}
+    if recipe.temporal_weight:
+        look = looks_at(photo)
+        again = net(look["again"], condition)
+        terms["temporal"] = unsteadiness_by_hand(painted, again, look["flow"])
+        total += recipe.temporal_weight * terms["temporal"]
+    return {"total": total, **terms}
+
+
+def unsteadiness_by_hand(painted: Tensor, again: Tensor, flow: Tensor) -> float:
+    """Return the mean square between the second picture and the first, by PyTorch's own sampling."""
+    height, width = painted.shape[2:]
+    x = torch.arange(width).double() + flow[:, 0]
+    y = torch.arange(height).double()[:, None] + flow[:, 1]
+    places = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
+    moved = F.grid_sample(painted.double(), places, align_corners=True)
+    return (again - moved).square().mean(dim=1)[(places.abs() <= 1).all(dim=-1)].mean().item()
 
 
 def grid_by_hand(image: Tensor, stride: int) -> float:
@@ -182,7 +201,9 @@ def test_a_net_of_one_style_and_no_dial_has_the_recipes_style_weight(recipe: Rec
 def test_the_loss_of_a_batch_is_the_mean_of_its_pictures(recipe: Recipe) -> None:
     """Each has a style and a weight of its own; were they mixed, processes could not share them."""
     task = ready(tiny_task(recipe))
-    batch = task.draw(1, 4, seed=0) | {
+    photos = task.draw(1, 4, seed=0)["content"]
+    batch = {
+        "content": photos,
         "mixture": torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.3, 0.7], [1.0, 0.0]]),
         "weight": torch.tensor([1.0, 3.0, 30.0, 100.0]),
     }
@@ -191,7 +212,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_pictures(recipe: Recipe) -> None
         for photo, mixture, weight in zip(*batch.values(), strict=True)
     ]
     mean = {name: sum(one[name] for one in alone) / 4 for name in alone[0]}
-    assert losses_of(task, batch) == pytest.approx(mean, rel=1e-5)
+    assert losses_of(task, batch | looks_at(photos)) == pytest.approx(mean, rel=1e-5)
 
 
 def test_the_perceptual_recipe_is_the_one_that_courses_teach() -> None:
@@ -248,10 +269,22 @@ def plant_no_balance(task: FastNetTask, monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+def plant_first_look_twice(task: FastNetTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = task.losses
+    monkeypatch.setattr(task, "losses", lambda net, b: losses(net, b | {"again": b["content"]}))
+
+
+def plant_motion_backwards(task: FastNetTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    unsteadiness = steadiness.unsteadiness
+    monkeypatch.setattr(steadiness, "unsteadiness", lambda p, a, flow: unsteadiness(p, a, -flow))
+
+
 @pytest.mark.parametrize(
     "plant",
     [
         plant_folded_batch,
+        plant_first_look_twice,
+        plant_motion_backwards,
         plant_style_as_photo,
         plant_styles_in_another_order,
         plant_dial_at_its_end,
@@ -261,7 +294,7 @@ def plant_no_balance(task: FastNetTask, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_planted_mistake_is_far_from_the_formula(
     plant: Callable[[FastNetTask, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = ready(tiny_task())
+    task = ready(tiny_task(Recipe(temporal_weight=9)))
     photos = torch.cat([picture(1, (32, 32)), picture(2, (32, 32)) ** 4])  # the second is dark
     mixture, weight = [1.0, 0.0], 3.0
     wanted = sum(by_hand(task, photo[None], mixture, weight)["total"] for photo in photos) / 2
@@ -324,9 +357,10 @@ def test_rows_learn_faster_by_the_recipes_rate() -> None:
 
 
 def test_photos_styles_and_weights_are_a_function_of_seed_and_step() -> None:
-    task = tiny_task()
+    recipe = Recipe(temporal_weight=1)
+    task = tiny_task(recipe)
     in_order = [task.draw(step, 6, seed=0) for step in (1, 2, 3)]
-    again = [tiny_task().draw(step, 6, seed=0) for step in (3, 1, 2)]
+    again = [tiny_task(recipe).draw(step, 6, seed=0) for step in (3, 1, 2)]
     torch.testing.assert_close(again, [in_order[i] for i in (2, 0, 1)], rtol=0, atol=0)
     other = task.draw(1, 6, seed=1)
     for name, part in in_order[0].items():
@@ -337,12 +371,31 @@ def test_photos_styles_and_weights_are_a_function_of_seed_and_step() -> None:
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_the_shares_of_processes_put_together_are_the_batch(processes: int) -> None:
-    task = tiny_task()
+    task = tiny_task(Recipe(temporal_weight=1))
     whole = task.draw(5, 6, seed=0)
     for rank in range(processes):
         share = slice(rank, None, processes)
         wanted = {name: part[share] for name, part in whole.items()}
         torch.testing.assert_close(task.draw(5, 6, 0, share), wanted, rtol=0, atol=0)
+
+
+def test_steadiness_takes_nothing_and_changes_nothing_where_it_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a training without it draws and tells is, bit for bit, what one with it does besides."""
+    steady = ready(tiny_task(Recipe(temporal_weight=1)))
+    batch = steady.draw(3, 4, seed=0)
+    told = losses_of(steady, batch)
+    monkeypatch.delattr(steadiness, "seen_again")
+    monkeypatch.delattr(steadiness, "unsteadiness")
+    plain = ready(tiny_task(Recipe()))
+    drawn = plain.draw(3, 4, seed=0)
+    assert batch.keys() - drawn.keys() == {"again", "flow"}
+    assert all(torch.equal(batch[name], part) for name, part in drawn.items())
+    assert told.items() - losses_of(plain, drawn).items() == {
+        ("temporal", told["temporal"]),
+        ("total", told["total"]),
+    }
 
 
 def test_some_pictures_have_two_styles_in_any_proportion() -> None:
@@ -402,6 +455,17 @@ def test_a_short_training_lowers_the_loss_of_each_style_all_over_the_dial() -> N
             batch = batch_of(photos, mixture, weight)
             before, after = (losses_of(task, batch)["total"] for task in (fresh, taught))
             assert after < 0.7 * before, (mixture, weight)
+
+
+def test_steadiness_can_be_learned_and_the_style_beside_it() -> None:
+    """Not by painting nothing, which is steadiest."""
+    photos = torch.cat([picture(seed, (32, 32)) for seed in (50, 51, 52, 53)])  # never seen
+    batch, taught = batch_of(photos, [0.5, 0.5], 30.0), {}
+    for weight in (1e-9, 10):
+        task = tiny_task(Recipe(temporal_weight=weight))
+        taught[weight] = losses_of(learn(task, steps=10, average=0.8), batch)
+    assert taught[10]["temporal"] < 0.75 * taught[1e-9]["temporal"]
+    assert taught[10]["style"] < 1.2 * taught[1e-9]["style"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

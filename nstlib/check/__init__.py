@@ -25,7 +25,9 @@ from nstlib.check.fast_nets import (
     overlaps,
 )
 from nstlib.check.gatys import gram, keep_colour, masked_gram, receptive_field, total_variation
+from nstlib.check.interpolation import loop, mixture, recolored, regions, shares, triangle
 from nstlib.check.kernels import half_gram, masked_max, offsets, tile, tv_gradient
+from nstlib.check.video import flicker_left, steady, visible, warping_error, zoom_flow
 
 __all__ = [
     "Result",
@@ -34,19 +36,30 @@ __all__ = [
     "break_even",
     "conditional_norm",
     "dial_position",
+    "flicker_left",
     "folded_kernel",
     "gram",
     "half_gram",
     "keep_colour",
+    "loop",
     "masked_gram",
     "masked_max",
     "merged",
+    "mixture",
     "offsets",
     "overlaps",
     "receptive_field",
+    "recolored",
+    "regions",
     "shared_gradient",
+    "shares",
     "smoothed",
+    "steady",
     "tile",
     "total_variation",
+    "triangle",
     "tv_gradient",
+    "visible",
+    "warping_error",
+    "zoom_flow",
 ]

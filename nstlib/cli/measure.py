@@ -6,15 +6,22 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import Tensor
 from tqdm import tqdm
 
+from nstlib.cli.bench_video import add_bench_video
 from nstlib.cli.flags import find_picture, numbers
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
+
+if TYPE_CHECKING:
+    from nstlib.benchmarks import Row
+
+CLIP_STYLES = ("vortex", "stained_glass", "marbling", "engraving")
 
 # ------------------------------------------------------------------------------------- evaluate
 
@@ -51,13 +58,7 @@ def add_evaluate(commands: Any) -> None:
     fast.set_defaults(run=_run_evaluate_fast)
     adain = subjects.add_parser("adain", help="AdaIN on held-out pictures, beside Gatys' method")
     adain.add_argument("--model", default="adain", help="the one that ships, or a file of weights")
-    for kind, flag, count in (("photos", "--contents", 20), ("styles", "--count", 10)):
-        adain.add_argument(
-            f"--{kind}", type=Path, required=True, help="a folder, of which the held-out are taken"
-        )
-        adain.add_argument(
-            flag, type=int, default=count, help=f"so many {kind}, from all over it (%(default)s)"
-        )
+    _add_folders(adain, photos=20, styles=10)
     adain.add_argument("--gatys", action="store_true", help="judge Gatys' method too: minutes")
     adain.add_argument(
         "--gatys-pairs", type=int, default=10, help="… on so many of the pairs (%(default)s)"
@@ -66,6 +67,36 @@ def add_evaluate(commands: Any) -> None:
         "--out", type=Path, required=True, help="a folder for adain-quality.json, .md and .png"
     )
     adain.set_defaults(run=_run_evaluate_adain)
+    control = subjects.add_parser("control", help="AdaIN's ways to keep colours and to match maps")
+    control.add_argument(
+        "--model", default="adain", help="the one that ships, or a file of weights"
+    )
+    _add_folders(control, photos=10, styles=20)
+    control.add_argument("--out", type=Path, required=True, help="a folder for adain-control.json")
+    control.set_defaults(run=_run_evaluate_control)
+    video = subjects.add_parser(
+        "video", help="how steady clips are, and how much style they keep, on made clips"
+    )
+    video.add_argument("--model", default="adain", help="AdaIN's: what ships, or a file of weights")
+    video.add_argument("--net", default="fast", help="the fast net: what ships, or a file")
+    video.add_argument(
+        "--style", nargs="+", default=CLIP_STYLES, help="styles of the fast net (%(default)s)"
+    )
+    video.add_argument("--frames", type=int, default=24, help="of each clip (%(default)s)")
+    video.add_argument("--encoder", default="vgg19", help="the judge of style (%(default)s)")
+    video.add_argument("--out", type=Path, required=True, help="a folder for video-quality.json")
+    video.set_defaults(run=_run_evaluate_video)
+
+
+def _add_folders(command: argparse.ArgumentParser, photos: int, styles: int) -> None:
+    """Add the flags that name folders of pictures, and how many are taken of each."""
+    for kind, flag, count in (("photos", "--contents", photos), ("styles", "--count", styles)):
+        command.add_argument(
+            f"--{kind}", type=Path, required=True, help="a folder, of which the held-out are taken"
+        )
+        command.add_argument(
+            flag, type=int, default=count, help=f"so many {kind}, from all over it (%(default)s)"
+        )
 
 
 def _run_evaluate_encoder(options: argparse.Namespace) -> None:
@@ -152,6 +183,56 @@ def _run_evaluate_adain(options: argparse.Namespace) -> None:
         evaluation.draw_quality(results).savefig(unfinished, format="png")
 
 
+def _run_evaluate_control(options: argparse.Namespace) -> None:
+    from nstlib import benchmarks, control_evaluation, evaluation
+    from nstlib.adain import load_adain
+
+    photos = _held_out(options.photos, "--contents", options.contents, crop=True)
+    styles = _held_out(options.styles, "--count", options.count, crop=False)
+    pictures = (load_adain(options.model), load_encoder("vgg19"), photos, styles)
+    count = 3 * len(photos) * len(styles)  # ways to keep colours, and ways to match
+    judged = control_evaluation.evaluate_colors(*pictures)
+    colors = list(tqdm(judged, total=count, leave=False, disable=None))
+    seen = control_evaluation.evaluate_matches(*pictures)
+    matches = list(tqdm(seen, total=count, leave=False, disable=None))
+    content = {"machine": benchmarks.machine(), "size": evaluation.SIZE}
+    content |= {"colors": colors, "matches": matches}
+    benchmarks.write_json(options.out / "adain-control.json", content)
+    print(f"{len(photos)} photos × {len(styles)} styles at {evaluation.SIZE} px\n")
+    print(control_evaluation.color_table(colors))
+    print(f"\n{control_evaluation.match_table(matches)}")
+
+
+def _run_evaluate_video(options: argparse.Namespace) -> None:
+    from nstlib import benchmarks, images, painting, video_evaluation
+    from nstlib.adain import load_adain
+    from nstlib.transform_net import load_net
+
+    styles = {name: images.style(name) for name in options.style}
+    model, net = load_adain(options.model), load_net(options.net)
+    net.condition(options.style)  # wrong ones end it here
+    known = {name: model.style(picture) for name, picture in styles.items()}
+    painters: dict[str, video_evaluation.Paint] = {
+        "adain": lambda frames, name: model.stylize(frames, known[name]),
+        "fast": lambda frames, name: net.stylize(frames, name),
+    }
+    # A still scene flickers by the sensor's noise alone; and no two clips are of one photo.
+    clips = {
+        kind: painting.clip(kind, frames=options.frames, seed=seed, noise=0.01)
+        for seed, kind in enumerate(get_args(painting.Kind))
+    }
+    weights = video_evaluation.WEIGHTS
+    seen = video_evaluation.evaluate_steadiness(
+        painters, load_encoder(options.encoder), clips, styles, weights
+    )
+    count = len(painters) * len(clips) * len(styles) * len(weights)
+    results = list(tqdm(seen, total=count, leave=False, disable=None))
+    content = {"machine": benchmarks.machine(), "frames": options.frames, "results": results}
+    benchmarks.write_json(options.out / "video-quality.json", content)
+    print(video_evaluation.steadiness_table(results))
+    print(f"\n{video_evaluation.steadiness_table(results, by='clip')}")
+
+
 def _held_out(folder: Path, flag: str, count: int, crop: bool) -> dict[str, Tensor]:
     """Return so many held-out pictures of a folder, by their paths in it."""
     from nstlib import evaluation
@@ -184,6 +265,7 @@ def add_bench(commands: Any) -> None:
         ("gatys", "step", 256, "one step, against VGG-19 as a book has it"),
         ("fast", "pass", 512, "one pass of a fast net, against the plain one"),
         ("adain", "pass", 512, "one pass of AdaIN, against the plain one"),
+        ("control", "answer", 384, "one answer of each control, against AdaIN with nothing kept"),
     ):
         subject = subjects.add_parser(what, help=help_text)
         subject.add_argument(
@@ -205,18 +287,31 @@ def add_bench(commands: Any) -> None:
         subject.add_argument("--device", default="auto")
         subject.add_argument("--out", type=Path, help=f"a folder for {what}.json")
         subject.set_defaults(run=_run_bench, what=what, work=work, profile=False, large=None)
+    add_bench_video(subjects)
+
+
+def _rows_of(what: str) -> Callable[..., list[Row]]:
+    """Return what measures a subject; the controls' brings the widgets, which others do without."""
+    if what == "control":
+        from nstlib import control_benchmarks
+
+        return control_benchmarks.control_rows
+    from nstlib import benchmarks
+
+    rows: Callable[..., list[Row]] = getattr(benchmarks, f"{what}_rows")
+    return rows
 
 
 def _run_bench(options: argparse.Namespace) -> None:
     from nstlib import benchmarks
 
-    rows_of = getattr(benchmarks, f"{options.what}_rows")
+    rows_of = _rows_of(options.what)
     machine = benchmarks.machine()
     for key, value in machine.items():
         print(f"{key}: {value}")
     sizes: list[dict[str, object]] = []
     for size in options.size:
-        rows: list[benchmarks.Row] = rows_of(size, options.repeats, device=options.device)
+        rows = rows_of(size, options.repeats, device=options.device)
         print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows, options.work)}")
         sizes.append({"size": size, "rows": rows})
         if options.profile:

@@ -66,6 +66,8 @@ def _run_distill(options: argparse.Namespace) -> None:
 TRAIN_FAST_EXAMPLES = """examples:
   nst train fast --style vortex --content photos/ --checkpoint runs/vortex.pt
   nst train fast --style a.jpg b.jpg --dial 1,100 --content photos/ --checkpoint runs/two.pt
+  nst train fast --style a.jpg b.jpg --start runs/two.safetensors --temporal-weight 10 \\
+    --content photos/ --checkpoint runs/steady.pt
   torchrun --nproc-per-node 2 -m nstlib.cli train fast --style vortex --content photos/ \\
     --checkpoint runs/vortex.pt
 """
@@ -112,6 +114,12 @@ def _add_train_fast(subjects: Any) -> None:
     )
     _add_run(fast, painted="so many painted pictures beside the photos (0)")
     fast.add_argument("--recipe", default="default", choices=fast_training.RECIPES)
+    fast.add_argument(
+        "--start",
+        metavar="WEIGHTS",
+        help='a trained net to set out from, of the same styles: its file, or "fast", the one that '
+        "ships",
+    )
     add_fields(fast, transform_net.Shape, leave_out=("styles",))
     add_fields(fast, fast_training.Recipe)
     add_fields(fast, training.Settings)
@@ -185,13 +193,15 @@ def _run_train_fast(options: argparse.Namespace) -> None:
     settings = training.Settings(**chosen_fields(options, training.Settings))
     chosen = chosen_fields(options, fast_training.Recipe)
     recipe = dataclasses.replace(fast_training.RECIPES[options.recipe], **chosen)
-    shape = chosen_fields(options, transform_net.Shape)
-    if "dial" in shape and "style_weight" in chosen:
-        raise ValueError("--style-weight is of nets without a dial: --dial says its style weights")
     with training.processes() as rank:
         # What is quick, and may be wrong, before the photos are decoded, which takes long.
         options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        net, styles = _net_to_train(options, shape, settings.seed)
+        net = _net_to_train(options, settings.seed)
+        if net.shape.dial and "style_weight" in chosen:
+            raise ValueError(
+                "--style-weight is of nets without a dial: --dial says its style weights"
+            )
+        styles = [find_picture(name, options.style_size) for name in options.style]
         encoder = load_encoder(options.encoder)
         crops = _crops(options, options.content, options.painted)
         task = fast_training.FastNetTask(net, styles, crops, encoder, recipe)
@@ -227,22 +237,37 @@ def _decoder_to_train(
     if options.start is None:
         torch.manual_seed(seed)
         return adain.Decoder.of(encoder, **{"tap": tap} | fields)
-    if fields:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
-        raise ValueError(f"--start brings a decoder whose shape is settled: leave out {flags}")
+    _check_settled("a decoder", fields)
     model = adain.load_adain(options.start, encoder, precision="float32")
     return model.decoder.requires_grad_(True).train()
 
 
-def _net_to_train(
-    options: argparse.Namespace, shape: dict[str, Any], seed: int
-) -> tuple[transform_net.TransformNet, list[Tensor]]:
-    """Return a new net, and the pictures of its styles, which have the names of their files."""
-    styles = [find_picture(name, options.style_size) for name in options.style]
-    if shape.get("norm") != "batch":  # which has no rows to be called by a name
-        shape = shape | {"styles": tuple(Path(name).stem for name in options.style)}
-    torch.manual_seed(seed)
-    return transform_net.TransformNet(**shape), styles
+def _net_to_train(options: argparse.Namespace, seed: int) -> transform_net.TransformNet:
+    """Return a new net, whose styles have the names of their files, or the one to set out from."""
+    fields, names = chosen_fields(options, transform_net.Shape), _style_names(options)
+    if options.start is None:
+        if fields.get("norm") != "batch":  # which has no rows to be called by a name
+            fields["styles"] = names
+        torch.manual_seed(seed)
+        return transform_net.TransformNet(**fields)
+    _check_settled("a net", fields)
+    net = transform_net.load_net(options.start, precision="float32")
+    if net.shape.styles not in ((), names):
+        raise ValueError(
+            f"--style is {' '.join(names)}; the net to start from has: {' '.join(net.shape.styles)}"
+        )
+    return net.requires_grad_(True).train()
+
+
+def _style_names(options: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(Path(name).stem for name in options.style)
+
+
+def _check_settled(what: str, fields: Collection[str]) -> None:
+    """Raise ValueError where flags ask for the shape of what has one already."""
+    if fields:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
+        raise ValueError(f"--start brings {what} whose shape is settled: leave out {flags}")
 
 
 def _crops(options: argparse.Namespace, folders: Sequence[Path], painted: int = 0) -> Crops:

@@ -9,6 +9,7 @@ corners are read for each pixel, but neighbours share them, and the cache holds 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -37,13 +38,32 @@ def reference(
 
 def _moved(image: Tensor, flow: Tensor, border: str) -> Tensor:
     """Return the image where the flow points to, in float32 at least."""
-    corners = _corners(image, flow, border)
-    return sum((share * value for value, _, share, _ in corners), flow.new_zeros(()))
+    moved = flow.new_zeros(image.shape)
+    for corner in _corners(image, flow, border):
+        moved = torch.addcmul(moved, corner.share, corner.value.to(flow.dtype))
+    return moved
 
 
-# The pixel values at one corner (N, C, H, W); where they lie in a plane (N, 1, H·W); their share in
-# the result (N, 1, H, W); and what a change of the flow, (N, 2, H, W), changes in that share.
-Corner = tuple[Tensor, Tensor, Tensor, Tensor]
+@dataclass(frozen=True, eq=False)
+class Corner:
+    """One of the four pixels around each place that the flow points to."""
+
+    value: Tensor  # (N, C, H, W)
+    index: Tensor  # (N, 1, H·W): where it lies in a plane
+    share_x: Tensor  # (N, 1, H, W), as is share_y: how near it is; 0 outside a picture that ends
+    share_y: Tensor
+    sign_x: int  # 1 where it comes nearer as the flow grows, else -1
+    sign_y: int
+
+    @property
+    def share(self) -> Tensor:
+        """How much of it is in the result, (N, 1, H, W)."""
+        return self.share_x * self.share_y
+
+    @property
+    def slope(self) -> Tensor:
+        """What a change of the flow changes in that, (N, 2, H, W)."""
+        return torch.cat([self.sign_x * self.share_y, self.sign_y * self.share_x], dim=1)
 
 
 def _corners(image: Tensor, flow: Tensor, border: str) -> Iterator[Corner]:
@@ -56,29 +76,35 @@ def _corners(image: Tensor, flow: Tensor, border: str) -> Iterator[Corner]:
     whole = flow.nan_to_num().floor()
     x, y = (flow - whole).split(1, dim=1)  # (N, 1, H, W); NaN where the flow is no number
     step_x, step_y = whole.long().split(1, dim=1)
-    for down in (0, 1):
-        row, inside_y = _on_axis(rows + step_y + down, height, border)
-        share_y, slope_y = (y, 1) if down else (1 - y, -1)
-        for right in (0, 1):
-            column, inside_x = _on_axis(columns + step_x + right, width, border)
-            share_x, slope_x = (x, 1) if right else (1 - x, -1)
+    across = list(_on_axis(columns + step_x, x, width, border))
+    for row, share_y, sign_y, inside_y in _on_axis(rows + step_y, y, height, border):
+        for column, share_x, sign_x, inside_x in across:
             index = (row * width + column).flatten(2)  # (N, 1, H·W)
             value = image.flatten(2).gather(2, index.expand(-1, image.shape[1], -1))
-            inside = inside_x & inside_y
             value = value.view(image.shape)
-            if border == "zeros":
-                value = value.masked_fill(~inside, 0)  # a NaN there is not to be seen either
-            slope = torch.cat([slope_x * share_y, share_x * slope_y], dim=1)
-            yield value, index, share_x * share_y * inside, slope * inside
+            if inside_x is not None and inside_y is not None:
+                value = value.masked_fill(
+                    ~(inside_x & inside_y), 0
+                )  # a NaN there is not seen either
+            yield Corner(value, index, share_x, share_y, sign_x, sign_y)
 
 
-def _on_axis(place: Tensor, size: int, border: str) -> tuple[Tensor, Tensor]:
-    """Return which pixel stands for one at ``place``, and whether it is a picture's at all."""
-    inside = (place >= 0) & (place < size) if border == "zeros" else torch.ones_like(place) > 0
-    if border == "reflection":
-        within = place.remainder(2 * size)  # there and back again
-        place = torch.minimum(within, 2 * size - 1 - within)
-    return place.clamp(0, size - 1), inside
+def _on_axis(
+    place: Tensor, rest: Tensor, size: int, border: str
+) -> Iterator[tuple[Tensor, Tensor, int, Tensor | None]]:
+    """Yield the pixels on both sides of ``place + rest``: which it is, its share, the share's sign.
+
+    Where the picture ends in zeros, also whether the pixel is one of its own.
+    """
+    for pixel, share, sign in ((place, 1 - rest, -1), (place + 1, rest, 1)):
+        inside = None
+        if border == "zeros":
+            inside = (pixel >= 0) & (pixel < size)
+            share = share * inside
+        elif border == "reflection":
+            within = pixel.remainder(2 * size)  # there and back again
+            pixel = torch.minimum(within, 2 * size - 1 - within)
+        yield pixel.clamp(0, size - 1), share, sign, inside
 
 
 # --------------------------------------------------------------------------------------- Triton
@@ -246,8 +272,9 @@ def _gradient(ctx: Any, of_out: Tensor) -> tuple[Tensor | None, ...]:
         of_image = _given_back(image, flow, ctx.border, of_out).to(image.dtype)
     if ctx.needs_input_grad[1]:
         of_flow = torch.zeros_like(flow)
-        for value, _, _, slope in _corners(image, flow, ctx.border):
-            of_flow = of_flow + slope * (of_out * value).sum(dim=1, keepdim=True)
+        for corner in _corners(image, flow, ctx.border):
+            of_share = (of_out * corner.value).sum(dim=1, keepdim=True)
+            of_flow = of_flow + corner.slope * of_share
     return of_image, of_flow, None, of_current, of_mask
 
 
@@ -256,9 +283,9 @@ def _given_back(image: Tensor, flow: Tensor, border: str, of_out: Tensor) -> Ten
     images, channels, height, width = image.shape
     first = height * width * torch.arange(images, device=image.device)[:, None, None]
     total = of_out.new_zeros(images * height * width, channels)
-    for _, index, share, _ in _corners(image, flow, border):
-        at = (first + index).flatten()  # (N·H·W)
-        given = (of_out * share).permute(0, 2, 3, 1).reshape(len(total), channels)
+    for corner in _corners(image, flow, border):
+        at = (first + corner.index).flatten()  # (N·H·W)
+        given = (of_out * corner.share).permute(0, 2, 3, 1).reshape(len(total), channels)
         # Adds in one order, also on a GPU, where scatter_add would add in any.
         total = total.index_put((at,), given, accumulate=True)
     return total.view(images, height, width, channels).permute(0, 3, 1, 2)  # (N, C, H, W)

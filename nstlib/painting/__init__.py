@@ -22,6 +22,7 @@ from torch import Tensor
 from nstlib import images
 from nstlib.files import replaced
 from nstlib.painting.art_nouveau import art_nouveau
+from nstlib.painting.clips import Kind, KnownClip, clip
 from nstlib.painting.cubism import cubism
 from nstlib.painting.engraving import engraving
 from nstlib.painting.gilded import gilded
@@ -50,7 +51,10 @@ __all__ = [
     "PAINTERS",
     "PALETTES",
     "STYLES",
+    "Kind",
+    "KnownClip",
     "art_nouveau",
+    "clip",
     "cubism",
     "engraving",
     "gilded",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nstlib.widgets.adain_lab import AdaINLab
 from nstlib.widgets.browser import SampleBrowser
+from nstlib.widgets.clip_player import ClipPlayer
 from nstlib.widgets.controls import (
     Control,
     choice_control,
@@ -19,23 +20,36 @@ from nstlib.widgets.curves import Record, draw_losses, figure_bytes
 from nstlib.widgets.explorer import Explorer, explore
 from nstlib.widgets.fast_lab import FastLab
 from nstlib.widgets.gatys_lab import GatysLab
+from nstlib.widgets.mask_brush import MaskBrush
+from nstlib.widgets.mask_lab import MaskLab
+from nstlib.widgets.mix_lab import MixLab
 from nstlib.widgets.mixer import StyleMixer
 from nstlib.widgets.nets import NetPicker
+from nstlib.widgets.pad_lab import PadLab
 from nstlib.widgets.pictures import PicturePicker
 from nstlib.widgets.progress import Throttle, work_done
+from nstlib.widgets.style_pad import StylePad
+from nstlib.widgets.video_lab import VideoLab
 
 __all__ = [
     "AdaINLab",
+    "ClipPlayer",
     "Control",
     "Explorer",
     "FastLab",
     "GatysLab",
+    "MaskBrush",
+    "MaskLab",
+    "MixLab",
     "NetPicker",
+    "PadLab",
     "PicturePicker",
     "Record",
     "SampleBrowser",
     "StyleMixer",
+    "StylePad",
     "Throttle",
+    "VideoLab",
     "choice_control",
     "draw_losses",
     "explore",

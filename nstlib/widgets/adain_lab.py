@@ -16,19 +16,19 @@ import ipywidgets
 import torch
 from torch import Tensor
 
-from nstlib.adain import ALPHA, AdaIN, Content, Style, load_adain
+from nstlib.adain import ALPHA, AdaIN, Content, Style
 from nstlib.images import at_size
-from nstlib.widgets.controls import Control, menu_control, range_control
+from nstlib.widgets.controls import LIVE, Control, menu_control, range_control
 from nstlib.widgets.display import (
     USERS_ERRORS,
+    Panel,
     add_classes,
-    image_widget,
     pixels,
-    preview,
     sentence,
     told,
 )
 from nstlib.widgets.menu_keys import MenuKeys
+from nstlib.widgets.nets import loaded_model
 from nstlib.widgets.pictures import (
     WRAPPING,
     PicturePicker,
@@ -44,9 +44,7 @@ from nstlib.widgets.pictures import (
 )
 from nstlib.widgets.progress import duration
 
-SHIPPED = "adain"
 SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)  # of the menu, in pixels
-LIVE = 0.05  # seconds: where a picture takes less, it follows the slider while that moves
 _LABEL_WIDTH = 44  # px: of what stands under each other
 
 Kept = TypeVar("Kept")
@@ -188,7 +186,7 @@ class AdaINLab:
         check_size("style_size", style_size)
         self._size, self._style_size, self._folder = size, style_size, Path(folder)
         self.content, self.style = photo_picker(content), style_picker(style)
-        self.model, self._model_name = _loaded(model)
+        self.model, self._model_name = loaded_model(model)
         # What torch loads with its first pass is no picture's time.
         grey = torch.full((1, 3, 8, 8), 0.5)
         self.model.stylize(grey, grey)
@@ -292,8 +290,8 @@ class AdaINLab:
     # ------------------------------------------------------------------------------ how it is made
 
     def _make_displays(self) -> None:
-        self.photo_shown, self.style_shown = _Panel("Photo"), _Panel("Style")
-        self.picture_shown = _Panel("Result")
+        self.photo_shown, self.style_shown = Panel("Photo"), Panel("Style")
+        self.picture_shown = Panel("Result")
         self.status, self.message = ipywidgets.HTML(), ipywidgets.HTML()
         self.save_button = save_button(
             "Paint the photo at all its pixels, whatever size is shown, and write it with its "
@@ -360,32 +358,6 @@ class _Once(Generic[Kept]):
         seconds = time.perf_counter() - began
         self._last = Seen(picker.name, whole, image, kept, seconds)
         return self._last
-
-
-class _Panel:
-    """One of several pictures in a row, all of one height: each as wide as its aspect asks."""
-
-    def __init__(self, title: str) -> None:
-        self.widget = image_widget(b"", width="100%", max_height="440px")
-        heading = ipywidgets.HTML(f'<div style="text-align: center">{title}</div>')
-        self.view = ipywidgets.VBox([self.widget, heading], layout={"min_width": "0"})
-        self._image: Tensor | None = None
-
-    def show(self, image: Tensor) -> None:
-        """Show a picture; nothing is sent where it is the one that is shown."""
-        if image is self._image:
-            return
-        self._image, self.widget.value = image, preview(image)
-        height, width = image.shape[2:]
-        self.view.layout.flex = f"{width / height:.4f} 1 0"
-
-
-def _loaded(model: AdaIN | str | Path | None) -> tuple[AdaIN, str]:
-    """Return a model and what it is called."""
-    if isinstance(model, AdaIN):
-        return model, "the notebook's model"
-    source = SHIPPED if model is None else model
-    return load_adain(source), Path(source).name
 
 
 def _alpha_slider(value: float) -> Control:

@@ -14,6 +14,7 @@ import ipywidgets
 from nstlib.config import Range
 
 _DECADES = 3  # that the slider of a weight spans, to each side of where it begins
+LIVE = 0.05  # seconds: where an answer takes less, it follows the slider while that moves
 LABEL = {"description_width": "150px"}
 FILL = {"width": "auto", "flex": "1 1 auto"}
 

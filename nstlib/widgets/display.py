@@ -68,3 +68,21 @@ def add_classes(named: Mapping[str, Any]) -> None:
     """Name the parts of a lab for style sheets and tests: ``style_weight`` is ``nst-style-weight``."""
     for name, widget in named.items():
         widget.add_class(f"nst-{name.replace('_', '-')}")
+
+
+class Panel:
+    """One of several pictures in a row, all of one height: each as wide as its aspect asks."""
+
+    def __init__(self, title: str) -> None:
+        self.widget = image_widget(b"", width="100%", max_height="440px")
+        heading = ipywidgets.HTML(f'<div style="text-align: center">{title}</div>')
+        self.view = ipywidgets.VBox([self.widget, heading], layout={"min_width": "0"})
+        self._image: Tensor | None = None
+
+    def show(self, image: Tensor) -> None:
+        """Show a picture; nothing is sent where it is the one that is shown."""
+        if image is self._image:
+            return
+        self._image, self.widget.value = image, preview(image)
+        height, width = image.shape[2:]
+        self.view.layout.flex = f"{width / height:.4f} 1 0"

@@ -1,4 +1,4 @@
-"""The menu of fast style nets."""
+"""The models of the labs: the menu of fast style nets, and AdaIN."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets
 
+from nstlib.adain import AdaIN, load_adain
 from nstlib.config import data_dir
 from nstlib.errors import WeightsError
 from nstlib.transform_net import TransformNet, load_net
@@ -72,3 +73,11 @@ def _own_nets() -> dict[str, _Loader]:
     """Return a loader for each file of weights in the user's own folder."""
     files = sorted((data_dir() / "mine").glob("*.safetensors"))
     return {file.name: partial(load_net, file) for file in files}
+
+
+def loaded_model(model: AdaIN | str | Path | None) -> tuple[AdaIN, str]:
+    """Return a model, or the one of a file, or the one that ships; and what it is called."""
+    if isinstance(model, AdaIN):
+        return model, "the notebook's model"
+    source = "adain" if model is None else model
+    return load_adain(source), Path(source).name

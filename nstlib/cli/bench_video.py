@@ -1,0 +1,63 @@
+"""``nst bench video``: how fast a clip is painted, and how much memory that takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_bench_video(subjects: Any) -> None:
+    """Add the subject to ``nst bench``."""
+    subject = subjects.add_parser(
+        "video", help="a clip from file to file: each stage, all together, and the memory it takes"
+    )
+    subject.add_argument(
+        "--size", type=int, default=216, help="shorter side of its frames, px (%(default)s)"
+    )
+    subject.add_argument(
+        "--repeats", type=int, default=15, help="timed runs of each stage (%(default)s)"
+    )
+    subject.add_argument(
+        "--runs", type=int, default=5, help="timed runs of the whole clip (%(default)s)"
+    )
+    subject.add_argument(
+        "--frames",
+        type=int,
+        nargs="*",
+        default=[30, 300],
+        help="lengths of clips whose memory is weighed, in a process each %(default)s",
+    )
+    subject.add_argument("--device", default="auto")
+    subject.add_argument("--out", type=Path, help="a folder for video.json")
+    subject.set_defaults(run=_run_bench_video)
+
+
+def _run_bench_video(options: argparse.Namespace) -> None:
+    from nstlib import benchmarks, video_benchmarks
+
+    machine = benchmarks.machine()
+    for key, value in machine.items():
+        print(f"{key}: {value}")
+    size, device = options.size, options.device
+    print(f"\nclips, {size} px high\n", flush=True)
+    who = video_benchmarks.painters(device)
+    stages = video_benchmarks.stage_rows(who, size, options.repeats)
+    print(video_benchmarks.as_table(stages, "stage"), flush=True)
+    pipeline = video_benchmarks.pipeline_rows(who, size, options.runs)
+    print(f"\n{video_benchmarks.as_table(pipeline, 'file to file')}", flush=True)
+    memory = [video_benchmarks.weigh(frames, size, device) for frames in options.frames]
+    if memory:
+        print(f"\n{video_benchmarks.memory_table(memory)}")
+    if options.out:
+        content = {
+            "machine": machine,
+            "size": size,
+            "device": device,
+            "repeats": options.repeats,
+            "runs": options.runs,
+            "stages": stages,
+            "pipeline": pipeline,
+            "memory": memory,
+        }
+        benchmarks.write_json(options.out / "video.json", content)
