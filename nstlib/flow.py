@@ -115,9 +115,7 @@ def flow(
     check_image("current", current, batch=True)
     check_image("previous", previous, batch=True)
     check_like("previous", previous, tuple(current.shape), current, (), "current")
-    if method not in get_args(Method):
-        known = ", ".join(map(repr, get_args(Method)))
-        raise ValueError(f"method is {method!r}; it takes {known}")
+    check_method(method)
     current, previous = current.detach(), previous.detach()
     if method == "raft":
         return _by_raft(current.float(), previous.float())
@@ -130,6 +128,20 @@ def flow(
         for now, before in zip(_greys(current), _greys(previous), strict=True)
     ]
     return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous().to(current.device)
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError unless motion can be found so.
+
+    Example:
+        >>> check_method("guess")
+        Traceback (most recent call last):
+        ...
+        ValueError: method is 'guess'; it takes 'dis', 'farneback', 'raft'
+    """
+    if method not in get_args(Method):
+        known = ", ".join(map(repr, get_args(Method)))
+        raise ValueError(f"method is {method!r}; it takes {known}")
 
 
 @functools.cache

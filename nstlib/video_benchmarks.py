@@ -14,19 +14,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor
 
-from nstlib import config, flow, images, painting, video
+from nstlib import config, images, painting, video
 from nstlib.adain import AdaIN, load_adain
 from nstlib.benchmarks import PeakMemory, Row, as_rows, compare
 from nstlib.styles import Style
 from nstlib.transform_net import TransformNet, load_net
+from nstlib.video.moving import flows_between, trusted
 from nstlib.video.steadying import Steadied
-from nstlib.video.stylizing import AT_ONCE
+from nstlib.video.stylizing import AT_ONCE, in_passes
 
 STYLE = "vortex"
 STYLE_SIZE = 512  # px: the shorter side at which the painting is looked at
@@ -98,7 +100,7 @@ class Stage:
 
 
 def stage_rows(who: Sequence[Painter], size: int = 216, repeats: int = 15) -> list[Row]:
-    """Time each stage by itself, in ms a frame."""
+    """Time each stage by itself, on all threads, in ms a frame."""
     with _clip_file(size, FRAMES) as source:
         stages = stages_of(source, who)
         rows = compare({name: stage.work for name, stage in stages.items()}, repeats)
@@ -108,40 +110,32 @@ def stage_rows(who: Sequence[Painter], size: int = 216, repeats: int = 15) -> li
 def stages_of(source: Path, who: Sequence[Painter]) -> dict[str, Stage]:
     """Return each stage's work, on what the stage before it makes of a clip."""
     clip = video.read(source)
-    motions = list(video.motions(frame.image for frame in clip))
-    painted = _in_passes(who[0], [motion.frame for motion in motions])
+    motions = list(video.motions(clip))
+    frames = [motion.frame for motion in motions]
+    painted = _painted(who[0], frames)
     finished = list(video.steady(painted, motions))
     return {
         "read": Stage(lambda: deque(clip, maxlen=0), len(clip)),
-        **_of_motion(motions),
-        **{f"paint: {one.name}": _painting(one, motions) for one in who},
+        **_of_motion(frames),
+        **{f"paint: {one.name}": _painting(one, frames) for one in who},
         "warp, blend, anchor": _steadying(painted, motions),
         "write": Stage(lambda: video.write(_beside(source), finished, RATE), len(clip)),
     }
 
 
-def _of_motion(motions: Sequence[video.Motion]) -> dict[str, Stage]:
-    """Return what finds motion, and what judges it, from frame to frame."""
-    pairs = [(old.frame, new.frame) for old, new in itertools.pairwise(motions)]
-    ways = [(flow.flow(new, old), flow.flow(old, new)) for old, new in pairs]
+def _of_motion(frames: Sequence[Tensor]) -> dict[str, Stage]:
+    """Return what finds the flows from frame to frame, and what judges them, as `video.motions` does."""
+    pairs = [(new, old) for old, new in itertools.pairwise(frames)]
     to_find = itertools.cycle(pairs)
-    to_judge = itertools.cycle(zip(pairs, ways, strict=True))
-
-    def find() -> None:
-        old, new = next(to_find)
-        flow.flow(new, old)
-        flow.flow(old, new)
-
-    def judge() -> None:
-        (old, new), (backward, forward) = next(to_judge)
-        flow.is_cut(new, old, backward, flow.visible(backward, forward))
-
-    return {"flow, both ways": Stage(find), "visible, is it a cut": Stage(judge)}
+    to_judge = itertools.cycle([flows_between(*pair) for pair in pairs])
+    return {
+        "shrink, flow both ways": Stage(lambda: flows_between(*next(to_find))),
+        "visible, cut, alike, enlarge": Stage(lambda: trusted(next(to_judge))),
+    }
 
 
-def _painting(painter: Painter, motions: Sequence[video.Motion]) -> Stage:
+def _painting(painter: Painter, frames: Sequence[Tensor]) -> Stage:
     """Return what paints some frames in one pass."""
-    frames = [motion.frame for motion in motions]
     whole = range(0, len(frames) - AT_ONCE + 1, AT_ONCE)  # a rest would be painted faster
     groups = itertools.cycle([frames[start : start + AT_ONCE] for start in whole])
     return Stage(lambda: painter.paint(next(groups)), AT_ONCE)
@@ -150,9 +144,10 @@ def _painting(painter: Painter, motions: Sequence[video.Motion]) -> Stage:
 def _steadying(painted: Sequence[Tensor], motions: Sequence[video.Motion]) -> Stage:
     """Return what steadies a painted frame by the one before."""
     step = Steadied()
-    moving = [pair for pair in zip(painted, motions, strict=True) if not pair[1].begins]
-    step(*next(zip(painted, motions, strict=True)))
-    turns = itertools.cycle(moving)
+    step(painted[0], motions[0])
+    turns = itertools.cycle(
+        [pair for pair in zip(painted, motions, strict=True) if not pair[1].begins]
+    )
     return Stage(lambda: step(*next(turns)))
 
 
@@ -173,8 +168,8 @@ def pipeline_rows(who: Sequence[Painter], size: int = 216, runs: int = 5) -> lis
     with _clip_file(size, FRAMES) as source:
         works: dict[str, Work] = {}
         for one in who:
-            works[f"{one.name}, stage after stage"] = _bound(one_by_one, source, one)
-            works[f"{one.name}, overlapped"] = _bound(overlapped, source, one)
+            works[f"{one.name}, stage after stage"] = partial(one_by_one, source, one)
+            works[f"{one.name}, overlapped"] = partial(overlapped, source, one)
         times: dict[str, list[float]] = {name: [] for name in works}
         for turn in range(runs + 1):
             for name, work in works.items():
@@ -183,10 +178,6 @@ def pipeline_rows(who: Sequence[Painter], size: int = 216, runs: int = 5) -> lis
                 if turn:  # the first chooses algorithms
                     times[name].append(1000 * (time.perf_counter() - started) / FRAMES)
     return as_rows(times)
-
-
-def _bound(run: Callable[[Path, Painter], Path], source: Path, painter: Painter) -> Work:
-    return lambda: run(source, painter)
 
 
 def overlapped(source: Path, painter: Painter) -> Path:
@@ -199,15 +190,13 @@ def one_by_one(source: Path, painter: Painter) -> Path:
     """Do the same to a short clip, where each stage waits until the one before it has ended."""
     frames = [frame.image for frame in video.read(source)]
     motions = list(video.motions(frames))
-    finished = list(video.steady(_in_passes(painter, frames), motions))
+    finished = list(video.steady(_painted(painter, frames), motions))
     return video.write(_beside(source), finished, RATE)
 
 
-def _in_passes(painter: Painter, frames: Sequence[Tensor]) -> list[Tensor]:
+def _painted(painter: Painter, frames: Sequence[Tensor]) -> list[Tensor]:
     """Paint all frames, some at once."""
-    starts = range(0, len(frames), AT_ONCE)
-    passes = [painter.paint(frames[start : start + AT_ONCE]) for start in starts]
-    return list(torch.split(torch.cat(passes), 1))
+    return [picture for _, picture in in_passes(frames, painter.paint)]
 
 
 # -------------------------------------------------------------------------------------------- memory

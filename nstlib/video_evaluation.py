@@ -24,6 +24,7 @@ from nstlib.kernels.arguments import check_like
 from nstlib.masks import check_mask
 from nstlib.painting import KnownClip
 from nstlib.video import motions, steady
+from nstlib.video.stylizing import in_passes
 
 
 @torch.no_grad()
@@ -128,7 +129,6 @@ def end_point_error(found: Tensor, truth: Tensor, visible: Tensor | None = None)
     return float((visible * distances).sum() / visible.sum())
 
 
-@torch.no_grad()
 def style_strength(judge: Encoder, photo: Tensor, painted: Tensor, style: Tensor) -> float:
     r"""Return how much of the way to a style a picture has come: 1 − d(painted) / d(photo).
 
@@ -158,18 +158,48 @@ def style_strength(judge: Encoder, photo: Tensor, painted: Tensor, style: Tensor
     for name, image in (("photo", photo), ("painted", painted), ("style", style)):
         check_image(name, image)
     check_like("painted", painted, tuple(photo.shape), photo, (), "photo")
-    targets = targets_of(judge, style, losses.StatisticsLoss)
-    before, after = (distance_to(judge(x, JUDGED_TAPS), targets) for x in (photo, painted))
-    if before == 0:
-        raise ValueError("photo has the statistics of style already: strength would be 0 ÷ 0")
-    return 1 - after / before
+    return StrengthMeter(judge, [photo], style).of([painted])
+
+
+class StrengthMeter:
+    """Measures :func:`style_strength` of many clips of the same photos: these are looked at once.
+
+    Args:
+        judge, style: as there.
+        photos: the frames of which strength is told, before they were painted.
+
+    Raises:
+        ValueError: a photo has the statistics of the style already.
+
+    Example:
+        >>> from nstlib.encoders import random_encoder
+        >>> photos = torch.rand(2, 1, 3, 32, 32)
+        >>> StrengthMeter(random_encoder(), photos, torch.rand(1, 3, 48, 32) ** 4).of(photos)
+        0.0
+    """
+
+    @torch.no_grad()
+    def __init__(self, judge: Encoder, photos: Iterable[Tensor], style: Tensor) -> None:
+        self._judge = judge
+        self._targets = targets_of(judge, style, losses.StatisticsLoss)
+        self._before = [self._distance(photo) for photo in photos]
+        if 0 in self._before:
+            raise ValueError("photo has the statistics of style already: strength would be 0 ÷ 0")
+
+    @torch.no_grad()
+    def of(self, painted: Iterable[Tensor]) -> float:
+        """Return the mean strength of the photos' pictures."""
+        left = map(self._distance, painted)
+        return statistics.mean(1 - a / b for a, b in zip(left, self._before, strict=True))
+
+    def _distance(self, image: Tensor) -> float:
+        return distance_to(self._judge(image, JUDGED_TAPS), self._targets)
 
 
 # ------------------------------------------------------------------------------------- whole clips
 
 Paint = Callable[[Tensor, str], Tensor]  # frames (N, 3, H, W) and a style's name to pictures
 WEIGHTS = (0.0, 0.5, 0.7, 0.85, 0.95)
-AT_ONCE = 4  # frames that are painted in one pass
 JUDGED = 4  # frames of a clip whose style strength is measured
 
 
@@ -204,31 +234,24 @@ def evaluate_steadiness(
         styles: pictures (1, 3, H, W), by names that the painters know.
         weights: temporal weights; 0 is each frame by itself.
     """
-    targets = {
-        name: targets_of(judge, picture, losses.StatisticsLoss) for name, picture in styles.items()
-    }
     for clip, known in clips.items():
-        frames = [known.frames[i : i + 1] for i in range(len(known.frames))]
+        frames = torch.split(known.frames, 1)
         moving, judged = list(motions(frames)), spread(range(1, len(frames)), JUDGED)
-        photos = [judge(frames[i], JUDGED_TAPS) for i in judged]
-        for style, target in targets.items():
-            before = [distance_to(maps, target) for maps in photos]
+        for style, artwork in styles.items():
+            strength = StrengthMeter(judge, [frames[i] for i in judged], artwork)
             for name, paint in painters.items():
-                painted = _painted(known.frames, paint, style)
+                painted = _painted(frames, paint, style)
                 for weight in weights:
                     result = list(steady(painted, moving, weight))
                     error = warping_error(result, known.flows, known.visible)
-                    after = [distance_to(judge(result[i], JUDGED_TAPS), target) for i in judged]
-                    strength = statistics.mean(
-                        1 - a / b for a, b in zip(after, before, strict=True)
-                    )
-                    yield SteadyResult(name, clip, style, weight, error, strength)
+                    found = strength.of(result[i] for i in judged)
+                    yield SteadyResult(name, clip, style, weight, error, found)
 
 
-def _painted(frames: Tensor, paint: Paint, style: str) -> list[Tensor]:
+def _painted(frames: Iterable[Tensor], paint: Paint, style: str) -> list[Tensor]:
     """Return frames (1, 3, H, W), painted by themselves."""
-    parts = [paint(frames[i : i + AT_ONCE], style) for i in range(0, len(frames), AT_ONCE)]
-    return [part[i : i + 1] for part in parts for i in range(len(part))]
+    pairs = in_passes(frames, lambda group: paint(torch.cat(group), style))
+    return [picture for _, picture in pairs]
 
 
 def steadiness_table(results: Sequence[SteadyResult], by: str = "painter") -> str:

@@ -67,6 +67,8 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
             .filter(output => output.output_type === 'error' || output.name === 'stderr')
             .map(output => output.evalue || output.text),
     }))"""
+# Which of the notebook's cells is the one that keys act on.
+ACTIVE_CELL = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
 THUMBNAIL = """image => {
     const canvas = document.createElement('canvas');
     canvas.width = canvas.height = 16;
@@ -145,6 +147,18 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
             for straggler in alive:
                 straggler.kill()
             process.wait(20)
+
+
+@contextlib.contextmanager
+def jupyterlab_with(folder: Path, name: str, *sources: str) -> Iterator[Server]:
+    """Run a JupyterLab with a notebook of these code cells."""
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+    with jupyterlab(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -234,11 +248,16 @@ def pause_of(page: Page) -> Callable[[float], None]:
     return lambda seconds: page.wait_for_timeout(1000 * seconds)
 
 
+def wait_in(page: Page, condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """Wait until a condition holds while the page goes on; return its value."""
+    return wait_until(condition, what, pause_of(page), seconds)
+
+
 def open_notebook(page: Page, server: Server, number: str) -> None:
     """Show a notebook, alone, and wait for its kernel."""
     page.goto(f"{server.url}/lab/tree/notebooks/{number}.ipynb?token={server.token}&reset")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    wait_until(lambda: kernel_is_idle(server, number), "a kernel", pause_of(page), 120)
+    wait_in(page, lambda: kernel_is_idle(server, number), "a kernel", 120)
 
 
 def kernel_is_idle(server: Server, number: str) -> bool:
@@ -262,18 +281,30 @@ def run_all(page: Page, server: Server, number: str) -> None:
         return [cell["source"] for cell in cells if cell["source"] and not cell["ran"]]
 
     # The counts that are stored in the notebook go when its cells are queued.
-    wait_until(waiting, "the cells to be queued", pause_of(page), 30)
-    wait_until(lambda: not waiting(), "all cells to run", pause_of(page), 800)
-    wait_until(lambda: kernel_is_idle(server, number), "the kernel to rest", pause_of(page), 60)
+    wait_in(page, waiting, "the cells to be queued")
+    wait_in(page, lambda: not waiting(), "all cells to run", 800)
+    wait_in(page, lambda: kernel_is_idle(server, number), "the kernel to rest", 60)
+
+
+def in_sight(widget: Locator) -> Locator:
+    """Scroll to a widget, and return it."""
+    widget.scroll_into_view_if_needed()
+    return widget
+
+
+def first_after_run_all(page: Page, server: Server, number: str, kind: str) -> Locator:
+    """Open a notebook, run all its cells, and return the first widget of a kind."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    open_notebook(page, server, number)
+    run_all(page, server, number)
+    return in_sight(page.locator(f".nst-{kind}").first)
 
 
 @pytest.fixture(scope="module")
 def lab(page: Page, server: Server) -> Locator:
     """The lab of notebook 01, after Run All."""
     run_all(page, server, "01")
-    lab = page.locator(".nst-lab")
-    lab.scroll_into_view_if_needed()
-    return lab
+    return in_sight(page.locator(".nst-lab"))
 
 
 def status(lab: Locator) -> str:
@@ -302,10 +333,39 @@ def readout(lab: Locator, name: str) -> float:
     return float(lab.locator(f".nst-{name} .widget-readout").text_content() or "nan")
 
 
+def move_slider(lab: Locator, page: Page, name: str, key: str, times: int) -> None:
+    """Press a key on a slider, so many times."""
+    lab.locator(f".nst-{name} [role=slider]").focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+
+
+def until_it_plays(page: Page) -> Locator:
+    """Wait until the page's first finished clip plays; return it."""
+    clip = page.locator(".jp-OutputArea video").first
+    wait_in(page, lambda: moment_of(clip) > 0.2, "it to play")
+    return clip
+
+
+def moment_of(clip: Locator) -> float:
+    """How many seconds a clip has played; out of sight a browser lets it rest."""
+    return float(in_sight(clip).evaluate("clip => clip.currentTime"))
+
+
+def saved_by(lab: Locator, server: Server) -> Path:
+    """Press Save, and return the path that is told: it lies in the server's folder."""
+    lab.locator(".nst-save").click()
+    told = lab.locator(".nst-message code")
+    told.wait_for()
+    path = Path(told.text_content() or "")
+    assert server.folder in path.parents
+    return path
+
+
 def press_stop(lab: Locator, page: Page) -> str:
     """Press Stop; return how the run says that it has ended."""
     lab.locator(".nst-stop").click()
-    wait_until(lambda: "Stopped" in status(lab), "the run to stop", pause_of(page), 60)
+    wait_in(page, lambda: "Stopped" in status(lab), "the run to stop", 60)
     return status(lab)
 
 
@@ -321,43 +381,39 @@ def test_all_cells_run_without_errors(lab: Locator, page: Page) -> None:
 
 def test_the_style_weight_moves_by_keyboard(lab: Locator, page: Page) -> None:
     before = readout(lab, "style-weight")
-    lab.locator(".nst-style-weight [role=slider]").focus()
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
-    wait_until(lambda: readout(lab, "style-weight") != before, "the readout", pause_of(page), 10)
+    move_slider(lab, page, "style-weight", "ArrowRight", 3)
+    wait_in(page, lambda: readout(lab, "style-weight") != before, "the readout", 10)
     assert readout(lab, "style-weight") == pytest.approx(before * 10**0.3, rel=0.01)
 
 
 def test_run_paints_and_its_loss_falls_until_stop(lab: Locator, page: Page) -> None:
-    photo, pause = pixels(lab), pause_of(page)
+    photo = pixels(lab)
     lab.locator(".nst-steps input").fill("5000")  # so many that it is still running at Stop
     page.keyboard.press("Tab")
     lab.locator(".nst-run").focus()
     page.keyboard.press("Enter")
-    wait_until(lambda: step_of(lab) >= 1, "the first step", pause, 60)
+    wait_in(page, lambda: step_of(lab) >= 1, "the first step", 60)
     first = total_loss(lab)
-    wait_until(lambda: total_loss(lab) < first / 2, "the loss to fall", pause, 120)
+    wait_in(page, lambda: total_loss(lab) < first / 2, "the loss to fall", 120)
     assert np.abs(pixels(lab) - photo).mean() > 4  # of 255
 
     # Moved in the midst of the run, the weight acts in it.
     before = readout(lab, "style-weight")
-    lab.locator(".nst-style-weight [role=slider]").focus()
-    for _ in range(10):
-        page.keyboard.press("ArrowLeft")
+    move_slider(lab, page, "style-weight", "ArrowLeft", 10)
 
     def weight_used() -> float:
         row = lab.locator(".widget-hbox", has=page.locator(".nst-style-weight")).last.text_content()
         loss, weighted = map(float, re.search(r"loss ([\d.e+-]+) = ([\d.e+-]+)", row).groups())  # type: ignore[union-attr]
         return weighted / loss
 
-    wait_until(lambda: weight_used() < before / 8, "the moved weight to act", pause, 60)
+    wait_in(page, lambda: weight_used() < before / 8, "the moved weight to act", 60)
     assert weight_used() == pytest.approx(before / 10, rel=0.05)
 
     ended = press_stop(lab, page)
     done, steps = map(int, re.search(r"step (\d+) of (\d+)", ended).groups())  # type: ignore[union-attr]
     assert 1 < done < steps == 5000
     still = pixels(lab)
-    pause(1.5)
+    pause_of(page)(1.5)
     assert status(lab) == ended
     assert (pixels(lab) == still).all()
     assert lab.locator(".nst-run").is_enabled()
@@ -384,11 +440,7 @@ def test_a_picture_of_ones_own(lab: Locator, page: Page, tmp_path: Path) -> None
 
 
 def test_save_says_where_the_picture_lies(lab: Locator, server: Server, page: Page) -> None:
-    lab.locator(".nst-save").click()
-    told = lab.locator(".nst-message code")
-    told.wait_for()
-    path = Path(told.text_content())
-    assert server.folder in path.parents
+    path = saved_by(lab, server)
     assert load_image(path).shape[1] == 3
     assert read_recipe(path)["moved"]  # the weight was
 
@@ -428,9 +480,7 @@ def test_sliders_of_the_lesson_on_kernels_answer(
     before = pixels(explorer, "img")
     slider.focus()
     page.keyboard.press("ArrowRight")
-    wait_until(
-        lambda: (pixels(explorer, "img") != before).any(), "another tile", pause_of(page), 10
-    )
+    wait_in(page, lambda: (pixels(explorer, "img") != before).any(), "another tile", 10)
     for _ in range(3):  # beyond the last program: told in a sentence, and the picture stays
         page.keyboard.press("ArrowRight")
     told = explorer.get_by_role("alert")
@@ -445,12 +495,7 @@ def test_sliders_of_the_lesson_on_kernels_answer(
 @pytest.fixture(scope="module")
 def fast_lab(page: Page, server: Server) -> Locator:
     """The lab of notebook 02, after Run All."""
-    page.set_viewport_size({"width": 1280, "height": 1000})
-    open_notebook(page, server, "02")
-    run_all(page, server, "02")
-    lab = page.locator(".nst-fast-lab").first
-    lab.scroll_into_view_if_needed()
-    return lab
+    return first_after_run_all(page, server, "02", "fast-lab")
 
 
 def from_the_photo(lab: Locator) -> float:
@@ -479,7 +524,7 @@ def until_the_picture_moves(
     def has_moved() -> bool:
         return bool(np.abs(pixels(lab, picture) - before).mean() > 1)
 
-    wait_until(has_moved, "another picture", pause_of(page), 60)
+    wait_in(page, has_moved, "another picture", 60)
 
 
 def until_the_picture_rests(lab: Locator, page: Page) -> np.ndarray:
@@ -497,11 +542,9 @@ def test_the_dial_moves_by_keyboard_and_the_picture_nears_the_photo(
 ) -> None:
     before, far = pixels(fast_lab), from_the_photo(fast_lab)
     weight = readout(fast_lab, "style-weight")
-    fast_lab.locator(".nst-style-weight [role=slider]").focus()
-    for _ in range(10):
-        page.keyboard.press("ArrowLeft")
+    move_slider(fast_lab, page, "style-weight", "ArrowLeft", 10)
     until_the_picture_moves(fast_lab, before, page)
-    wait_until(lambda: from_the_photo(fast_lab) < 0.9 * far, "the photo", pause_of(page), 60)
+    wait_in(page, lambda: from_the_photo(fast_lab) < 0.9 * far, "the photo", 60)
     assert readout(fast_lab, "style-weight") == pytest.approx(weight / 10, rel=0.1)
 
 
@@ -551,11 +594,7 @@ def test_the_fast_lab_tells_its_time_and_saves(
     fast_lab: Locator, server: Server, page: Page
 ) -> None:
     assert re.fullmatch(r"\d+ × \d+ px in [\d.]+ m?s on \w+( threads?)?", status(fast_lab))
-    fast_lab.locator(".nst-save").click()
-    told = fast_lab.locator(".nst-message code")
-    told.wait_for()
-    path = Path(told.text_content() or "")
-    assert server.folder in path.parents
+    path = saved_by(fast_lab, server)
     assert read_recipe(path)["style"] == [chosen(style_menu(fast_lab))]
     assert load_image(path).shape[1] == 3
 
@@ -587,19 +626,12 @@ def test_the_page_has_not_complained_of_the_fast_lab(
 @pytest.fixture(scope="module")
 def adain_lab(page: Page, server: Server) -> Locator:
     """The lab of notebook 03, after Run All."""
-    page.set_viewport_size({"width": 1280, "height": 1000})
-    open_notebook(page, server, "03")
-    run_all(page, server, "03")
-    lab = page.locator(".nst-adain-lab").first
-    lab.scroll_into_view_if_needed()
-    return lab
+    return first_after_run_all(page, server, "03", "adain-lab")
 
 
 def test_alpha_moves_by_keyboard_in_steps_of_a_twentieth(adain_lab: Locator, page: Page) -> None:
     before, alpha = pixels(adain_lab), readout(adain_lab, "alpha")
-    adain_lab.locator(".nst-alpha [role=slider]").focus()
-    for _ in range(8):
-        page.keyboard.press("ArrowLeft")
+    move_slider(adain_lab, page, "alpha", "ArrowLeft", 8)
     until_the_picture_moves(adain_lab, before, page)
     assert readout(adain_lab, "alpha") == pytest.approx(alpha - 0.4)
 
@@ -635,11 +667,7 @@ def test_the_adain_lab_tells_its_time_and_saves_all_pixels(
     assert re.search(
         r"Encoded once and kept: photo [\d.]+ m?s, style [\d.]+ m?s", status(adain_lab)
     )
-    adain_lab.locator(".nst-save").click()
-    told = adain_lab.locator(".nst-message code")
-    told.wait_for()
-    path = Path(told.text_content() or "")
-    assert server.folder in path.parents
+    path = saved_by(adain_lab, server)
     recipe = read_recipe(path)
     assert recipe["style"] == chosen(adain_lab.locator(".nst-style select"))
     assert min(load_image(path).shape[2:]) == recipe["size"]
@@ -650,17 +678,13 @@ def test_the_adain_lab_tells_its_time_and_saves_all_pixels(
 @pytest.fixture(scope="module")
 def sample_browser(adain_lab: Locator, page: Page) -> Locator:
     """The sheets of the training of the model that ships."""
-    browser = page.locator(".nst-sample-browser").first
-    browser.scroll_into_view_if_needed()
-    return browser
+    return in_sight(page.locator(".nst-sample-browser").first)
 
 
 @pytest.fixture(scope="module")
 def runs_browser(adain_lab: Locator, page: Page) -> Locator:
     """The sheets of three runs with other style weights."""
-    browser = page.locator(".nst-sample-browser").nth(1)
-    browser.scroll_into_view_if_needed()
-    return browser
+    return in_sight(page.locator(".nst-sample-browser").nth(1))
 
 
 def test_the_browser_moves_by_keyboard_and_by_itself(sample_browser: Locator, page: Page) -> None:
@@ -671,9 +695,9 @@ def test_the_browser_moves_by_keyboard_and_by_itself(sample_browser: Locator, pa
     last = status(sample_browser)
     assert last != told
     page.keyboard.press("Home")
-    wait_until(lambda: status(sample_browser) == told, "the first step", pause_of(page), 10)
+    wait_in(page, lambda: status(sample_browser) == told, "the first step", 10)
     sample_browser.locator(".nst-play button").first.click()
-    wait_until(lambda: status(sample_browser) == last, "the last step", pause_of(page), 60)
+    wait_in(page, lambda: status(sample_browser) == last, "the last step", 60)
 
 
 def test_another_run_is_chosen_by_keyboard(runs_browser: Locator, page: Page) -> None:
@@ -704,28 +728,19 @@ def test_the_page_has_not_complained_of_the_adain_lab(
 @pytest.fixture(scope="module")
 def mix_lab(page: Page, server: Server) -> Locator:
     """The first lab of notebook 04, after Run All."""
-    page.set_viewport_size({"width": 1280, "height": 1000})
-    open_notebook(page, server, "04")
-    run_all(page, server, "04")
-    lab = page.locator(".nst-mix-lab").first
-    lab.scroll_into_view_if_needed()
-    return lab
+    return first_after_run_all(page, server, "04", "mix-lab")
 
 
 @pytest.fixture(scope="module")
 def pad_lab(mix_lab: Locator, page: Page) -> Locator:
     """The square between four styles."""
-    lab = page.locator(".nst-pad-lab").first
-    lab.scroll_into_view_if_needed()
-    return lab
+    return in_sight(page.locator(".nst-pad-lab").first)
 
 
 @pytest.fixture(scope="module")
 def mask_lab(mix_lab: Locator, page: Page) -> Locator:
     """The brush."""
-    lab = page.locator(".nst-mask-lab").first
-    lab.scroll_into_view_if_needed()
-    return lab
+    return in_sight(page.locator(".nst-mask-lab").first)
 
 
 def test_a_share_moves_by_keyboard_and_the_shares_sum_to_one(mix_lab: Locator, page: Page) -> None:
@@ -754,9 +769,7 @@ def test_its_menus_are_chosen_by_keyboard(mix_lab: Locator, page: Page, menu: st
 @pytest.mark.parametrize(("slider", "key"), [("alpha", "ArrowLeft"), ("stroke_size", "ArrowRight")])
 def test_its_sliders_move_by_keyboard(mix_lab: Locator, page: Page, slider: str, key: str) -> None:
     before = pixels(mix_lab)
-    mix_lab.locator(f".nst-{slider.replace('_', '-')} [role=slider]").focus()
-    for _ in range(4):
-        page.keyboard.press(key)
+    move_slider(mix_lab, page, slider.replace("_", "-"), key, 4)
     until_the_picture_moves(mix_lab, before, page)
 
 
@@ -814,20 +827,12 @@ def test_a_rectangle_cuts_a_thing_out_and_it_is_saved(
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.99 * box["height"], steps=6)
     page.mouse.up()
     until_the_picture_moves(mask_lab, before, page)
-    mask_lab.locator(".nst-save").click()
-    told = mask_lab.locator(".nst-message code")
-    told.wait_for()
-    path = Path(told.text_content() or "")
-    assert server.folder in path.parents
+    path = saved_by(mask_lab, server)
     assert 0.2 < read_recipe(path)["share"] < 0.7
 
 
 def test_the_clip_plays_in_the_page(mix_lab: Locator, page: Page) -> None:
-    clip = page.locator(".jp-OutputArea video").first
-    clip.scroll_into_view_if_needed()
-    wait_until(
-        lambda: clip.evaluate("clip => clip.currentTime") > 0.2, "it to play", pause_of(page), 30
-    )
+    until_it_plays(page)
 
 
 def test_the_labs_of_notebook_04_fit_their_page(
@@ -844,22 +849,13 @@ def test_the_labs_of_notebook_04_fit_their_page(
 @pytest.fixture(scope="module")
 def video_lab(page: Page, server: Server) -> Locator:
     """The lab of notebook 05, after Run All."""
-    page.set_viewport_size({"width": 1280, "height": 1000})
-    open_notebook(page, server, "05")
-    run_all(page, server, "05")
-    lab = page.locator(".nst-video-lab").first
-    lab.scroll_into_view_if_needed()
-    return lab
+    return first_after_run_all(page, server, "05", "video-lab")
 
 
 def test_more_of_the_past_makes_the_clip_calmer(video_lab: Locator, page: Page) -> None:
     before = status(video_lab)
-    video_lab.locator(".nst-temporal-weight [role=slider]").focus()
-    for _ in range(4):
-        page.keyboard.press("ArrowRight")
-    wait_until(
-        lambda: less_flicker(video_lab) > less_flicker_in(before), "calm", pause_of(page), 60
-    )
+    move_slider(video_lab, page, "temporal-weight", "ArrowRight", 4)
+    wait_in(page, lambda: less_flicker(video_lab) > less_flicker_in(before), "calm", 60)
 
 
 def less_flicker(lab: Locator) -> float:
@@ -877,7 +873,7 @@ def test_the_scrubber_shows_another_frame(video_lab: Locator, page: Page) -> Non
     before = told.text_content()
     video_lab.locator("input[type=range]").first.focus()
     page.keyboard.press("ArrowRight")
-    wait_until(lambda: told.text_content() != before, "the next frame", pause_of(page), 30)
+    wait_in(page, lambda: told.text_content() != before, "the next frame")
 
 
 def test_the_labs_of_notebook_05_fit_their_page(

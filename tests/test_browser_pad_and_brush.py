@@ -9,14 +9,19 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
-from test_browser import Server, jupyterlab, new_page, open_notebook, pause_of, run_all
-from test_browser import wait_until as wait_until_paused
+from test_browser import (
+    ACTIVE_CELL,
+    Server,
+    jupyterlab_with,
+    new_page,
+    open_notebook,
+    pause_of,
+    run_all,
+    wait_in,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from playwright.sync_api import Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -89,18 +94,12 @@ VEILED = """canvas => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.filter((value, i) => i % 4 === 3 && value >= 64).length;
 }"""
-ACTIVE_CELL = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "notebooks").mkdir()
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (PAD, BRUSH, "'the end'")]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, folder / "notebooks" / "controls.ipynb")
-    with jupyterlab(folder) as server:
+    cells = (PAD, BRUSH, "'the end'")
+    with jupyterlab_with(tmp_path_factory.mktemp("lab"), "controls", *cells) as server:
         yield server
 
 
@@ -117,10 +116,6 @@ def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]
         open_notebook(page, server, "controls")
         run_all(page, server, "controls")
         yield page
-
-
-def wait_until(page: Page, condition: Callable[[], object], what: str) -> None:
-    wait_until_paused(condition, what, pause_of(page), 30)
 
 
 def box_of(part: Locator) -> dict[str, float]:
@@ -149,7 +144,7 @@ def pad(page: Page) -> Locator:
     pad.scroll_into_view_if_needed()
     pad.locator("[role=slider]").focus()
     page.keyboard.press("Home")
-    wait_until(page, lambda: place(page) == (0.5, 0.5), "the middle")
+    wait_in(page, lambda: place(page) == (0.5, 0.5), "the middle")
     return pad
 
 
@@ -173,7 +168,7 @@ def until_at(page: Page, x: float, y: float, close: float = 1e-6) -> None:
     def there() -> bool:
         return place(page) == pytest.approx((x, y), abs=close)
 
-    wait_until(page, there, f"the point at {x}, {y}; it is at {place(page)}")
+    wait_in(page, there, f"the point at {x}, {y}; it is at {place(page)}")
 
 
 def test_a_drag_moves_the_point_and_python_follows(pad: Locator, page: Page) -> None:
@@ -251,7 +246,7 @@ def test_arrow_keys_move_the_point_and_not_the_notebook(pad: Locator, page: Page
 def test_screen_readers_are_told_the_shares(pad: Locator, page: Page) -> None:
     handle = pad.locator("[role=slider]")
     told = "vortex 25 %, stained_glass 25 %, weaving 25 %, cubism 25 %"
-    wait_until(page, lambda: handle.get_attribute("aria-valuetext") == told, "the shares")
+    wait_in(page, lambda: handle.get_attribute("aria-valuetext") == told, "the shares")
     assert "arrow keys" in (handle.get_attribute("aria-label") or "")
 
 
@@ -269,9 +264,9 @@ def board(page: Page) -> Locator:
     page.locator(".nst-erase input").set_checked(False)
     page.locator(".nst-mode select").select_option("brush")
     page.locator("button.nst-clear").click()
-    wait_until(page, lambda: covered(page) == 0, "an empty mask")
+    wait_in(page, lambda: covered(page) == 0, "an empty mask")
     board = page.locator(".nst-board canvas")
-    wait_until(page, lambda: veiled(board) == 0, "no veil")
+    wait_in(page, lambda: veiled(board) == 0, "no veil")
     page.locator(".nst-board-ring.nst-paints").wait_for(state="attached")
     board.scroll_into_view_if_needed()
     return board
@@ -320,7 +315,7 @@ def drag(page: Page, board: Locator, *places: tuple[float, float], steps: int = 
 
 def until_told(page: Page, count: int) -> float:
     """Wait for the end of a stroke; return the mask's pixels."""
-    wait_until(page, lambda: strokes(page) == count, "the stroke")
+    wait_in(page, lambda: strokes(page) == count, "the stroke")
     return covered(page)
 
 
@@ -344,7 +339,7 @@ def test_python_follows_before_the_stroke_ends(board: Locator, page: Page) -> No
     page.mouse.move(*on(board, 0.3, 0.3))
     page.mouse.down()
     page.mouse.move(*on(board, 0.5, 0.3), steps=5)
-    wait_until(page, lambda: covered(page) > 0, "a part of the stroke")
+    wait_in(page, lambda: covered(page) > 0, "a part of the stroke")
     assert strokes(page) == before
     page.mouse.up()
     until_told(page, before + 1)
@@ -354,14 +349,14 @@ def test_the_mask_is_painted_by_keyboard_and_the_notebook_stays(board: Locator, 
     cell = page.evaluate(ACTIVE_CELL)
     board.focus()
     page.keyboard.press("Space")
-    wait_until(page, lambda: covered(page) > 0, "a dab")
+    wait_in(page, lambda: covered(page) > 0, "a dab")
     one = covered(page)
     assert one == pytest.approx(3.14 * 14**2, rel=0.1)
     assert 0.2 * one < count(page, "soft") < one
     for _ in range(6):
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    wait_until(page, lambda: covered(page) == pytest.approx(2 * one, rel=0.05), "another dab")
+    wait_in(page, lambda: covered(page) == pytest.approx(2 * one, rel=0.05), "another dab")
     page.keyboard.press("m")
     page.keyboard.press("ArrowDown")
     assert page.evaluate(ACTIVE_CELL) == cell
@@ -390,7 +385,7 @@ def test_what_is_painted_is_erased(board: Locator, page: Page) -> None:
 def test_a_rectangle_is_drawn_by_mouse_and_by_keyboard(board: Locator, page: Page) -> None:
     page.locator(".nst-mode select").select_option("rectangle")
     drag(page, board, (0.75, 0.8), (0.25, 0.2))  # from the bottom right
-    wait_until(page, lambda: "boxes: 0" in told(page), "a rectangle")
+    wait_in(page, lambda: "boxes: 0" in told(page), "a rectangle")
     assert [float(part) for part in told(page).split(": ")[1].split()] == pytest.approx(
         [0.25, 0.2, 0.75, 0.8], abs=0.01
     )
@@ -403,7 +398,7 @@ def test_a_rectangle_is_drawn_by_mouse_and_by_keyboard(board: Locator, page: Pag
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     page.keyboard.press("Space")
-    wait_until(page, lambda: told(page) != first, "another rectangle")
+    wait_in(page, lambda: told(page) != first, "another rectangle")
     left, top, right, bottom = (float(part) for part in told(page).split(": ")[1].split())
     assert (left, top) == pytest.approx((0.25, 0.2), abs=0.01)  # where the pointer was
     assert right - left == pytest.approx(2 * 10 / 300, abs=0.002)
@@ -417,9 +412,9 @@ def test_what_python_sets_is_shown(board: Locator, page: Page) -> None:
     drag(page, board, (0.2, 0.5), (0.8, 0.5))
     found = until_told(page, before + 1)
     page.locator("button.nst-invert").click()
-    wait_until(page, lambda: covered(page) > 2 * found, "the inverse")
+    wait_in(page, lambda: covered(page) > 2 * found, "the inverse")
     assert covered(page) == pytest.approx(200 * 300 - found, abs=1)
-    wait_until(page, lambda: veiled(board) > 2 * found, "the inverse on the page")
+    wait_in(page, lambda: veiled(board) > 2 * found, "the inverse on the page")
     assert veiled(board) == pytest.approx(covered(page), rel=0.02)
 
 
@@ -436,7 +431,7 @@ def test_a_stroke_that_crosses_what_python_sets_is_not_lost(board: Locator, page
     drag(page, board, (0.5, 0.1), (0.5, 0.5))
     inverse = 200 * 300 - first
     crossing = (2 * 0.08 * 200) ** 2
-    wait_until(page, lambda: covered(page) > inverse + 0.7 * crossing, "both")
+    wait_in(page, lambda: covered(page) > inverse + 0.7 * crossing, "both")
     pause_of(page)(0.5)
     assert covered(page) == pytest.approx(inverse + crossing, abs=0.3 * crossing)
     assert veiled(board) == pytest.approx(covered(page), abs=0.1 * crossing)

@@ -6,26 +6,29 @@ A small notebook shows them, and beside the player, in a label, what Python know
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 import numpy as np
 import pytest
 from test_browser import (
+    ACTIVE_CELL,
     Server,
     assert_it_fits_its_page,
-    jupyterlab,
+    jupyterlab_with,
+    moment_of,
+    move_slider,
     new_page,
     open_notebook,
     pause_of,
     pixels,
     readout,
     run_all,
+    saved_by,
+    until_it_plays,
     until_the_picture_moves,
+    wait_in,
 )
-from test_browser import wait_until as wait_until_paused
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -76,7 +79,6 @@ video.display(video.write("greys.mp4", greys.repeat(3, 1, 1, 1)[..., :31], rate=
 TRACKS = {
     name: f".nst-player canvas >> nth={i}" for i, name in enumerate(("original", "alone", "steady"))
 }
-ACTIVE_CELL = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
 # How light each of a player's clips is in its middle, all read at one moment.
 LIGHTNESS = """player => [...player.querySelectorAll("canvas")].map(canvas => {
     const { width, height } = canvas;
@@ -94,14 +96,8 @@ COLOURS = """part => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "notebooks").mkdir()
-    sources = (PLAYER, SECOND_VIEW, SELF_STARTER, LAB, FILE, "'the end'")
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, folder / "notebooks" / "clips.ipynb")
-    with jupyterlab(folder) as server:
+    cells = (PLAYER, SECOND_VIEW, SELF_STARTER, LAB, FILE, "'the end'")
+    with jupyterlab_with(tmp_path_factory.mktemp("lab"), "clips", *cells) as server:
         yield server
 
 
@@ -121,10 +117,6 @@ def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]
         yield page
 
 
-def wait_until(page: Page, condition: Callable[[], object], what: str) -> None:
-    wait_until_paused(condition, what, pause_of(page), 30)
-
-
 # ----------------------------------------------------------------------------------------- player
 
 
@@ -136,7 +128,7 @@ def player(page: Page) -> Locator:
     slider(player).focus()
     page.keyboard.press("Home")
     until_told(page, "0 rests")
-    wait_until(page, lambda: lightness(player)[0] == 0, "the first frame")
+    wait_in(page, lambda: lightness(player)[0] == 0, "the first frame")
     return player
 
 
@@ -146,7 +138,7 @@ def slider(player: Locator) -> Locator:
 
 def until_told(page: Page, what: str) -> None:
     told = page.locator(".nst-told")
-    wait_until(page, lambda: told.text_content() == what, f"{what!r} in Python")
+    wait_in(page, lambda: told.text_content() == what, f"{what!r} in Python")
 
 
 def lightness(player: Locator) -> list[int]:
@@ -163,7 +155,7 @@ def until_at(player: Locator, page: Page, frame: int) -> None:
     def there() -> bool:
         return frames_of(player) == pytest.approx([frame, frame], abs=0.2)
 
-    wait_until(page, there, f"frame {frame} in both clips")
+    wait_in(page, there, f"frame {frame} in both clips")
     assert slider(player).get_attribute("aria-valuetext") == f"frame {frame + 1} of {COUNT}"
     text = f"{frame + 1} of {COUNT} · {frame / RATE:.2f} s"
     assert player.locator("output").text_content() == text
@@ -184,7 +176,7 @@ def test_where_less_motion_is_wanted_none_starts_by_itself(page: Page) -> None:
 
 def test_python_starts_it(player: Locator, page: Page) -> None:
     page.locator("button.nst-go").click()
-    wait_until(page, lambda: frames_of(player)[0] > 2, "it to play")
+    wait_in(page, lambda: frames_of(player)[0] > 2, "it to play")
     player.get_by_role("button", name="Pause").click()
 
 
@@ -199,7 +191,7 @@ def test_it_plays_in_step_and_pauses_and_python_is_told_where(player: Locator, p
         pause_of(page)(0.15)
     assert len(set(seen)) >= 4
     player.get_by_role("button", name="Pause").click()
-    wait_until(page, lambda: "rests" in str(page.locator(".nst-told").text_content()), "the rest")
+    wait_in(page, lambda: "rests" in str(page.locator(".nst-told").text_content()), "the rest")
     stopped = slider(player).input_value()
     until_at(player, page, int(stopped))
     until_told(page, f"{stopped} rests")
@@ -211,9 +203,9 @@ def test_what_plays_begins_again_at_its_end(player: Locator, page: Page) -> None
     page.keyboard.press("End")
     until_at(player, page, COUNT - 1)
     page.keyboard.press("Space")
-    wait_until(page, lambda: 0 < frames_of(player)[0] < COUNT - 1.5, "the beginning")
+    wait_in(page, lambda: 0 < frames_of(player)[0] < COUNT - 1.5, "the beginning")
     page.keyboard.press("Space")
-    wait_until(page, lambda: "rests" in str(page.locator(".nst-told").text_content()), "the rest")
+    wait_in(page, lambda: "rests" in str(page.locator(".nst-told").text_content()), "the rest")
 
 
 def test_the_scrubber_moves_by_keyboard_and_the_notebook_stays(player: Locator, page: Page) -> None:
@@ -238,7 +230,7 @@ def test_the_scrubber_moves_by_mouse_and_pauses_what_plays(player: Locator, page
     box = slider(player).bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    wait_until(page, lambda: "rests" in str(page.locator(".nst-told").text_content()), "the rest")
+    wait_in(page, lambda: "rests" in str(page.locator(".nst-told").text_content()), "the rest")
     assert 4 <= frames_of(player)[0] <= 7
 
 
@@ -271,7 +263,7 @@ def test_another_clip_leaves_the_frame_that_is_shown(player: Locator, page: Page
         page.keyboard.press("ArrowRight")
     until_at(player, page, 5)
     page.locator("button.nst-red").click()
-    wait_until(page, lambda: lightness(player)[1] > 245, "the red clip")
+    wait_in(page, lambda: lightness(player)[1] > 245, "the red clip")
     assert lightness(player)[0] == pytest.approx(255 * 5 / (COUNT - 1), abs=3)
     assert slider(player).input_value() == "5"
 
@@ -285,9 +277,7 @@ def lab(page: Page) -> Locator:
     lab.locator(".nst-player").scroll_into_view_if_needed()
     lab.locator("input.nst-player-frame").focus()
     page.keyboard.press("End")
-    wait_until(
-        page, lambda: lab.locator(".nst-player").get_attribute("data-index") == "7", "the end"
-    )
+    wait_in(page, lambda: lab.locator(".nst-player").get_attribute("data-index") == "7", "the end")
     return lab
 
 
@@ -304,7 +294,7 @@ def status(lab: Locator) -> str:
 
 
 def until_told_anew(lab: Locator, page: Page, before: str) -> None:
-    wait_until(page, lambda: status(lab) not in ("", before), "other measures")
+    wait_in(page, lambda: status(lab) not in ("", before), "other measures")
 
 
 def test_the_temporal_weight_moves_by_keyboard_and_only_the_steady_clip_with_it(
@@ -312,11 +302,9 @@ def test_the_temporal_weight_moves_by_keyboard_and_only_the_steady_clip_with_it(
 ) -> None:
     before, said = tracks(lab), status(lab)
     weight = readout(lab, "temporal-weight")
-    lab.locator(".nst-temporal-weight [role=slider]").focus()
-    for _ in range(6):
-        page.keyboard.press("ArrowLeft")
+    move_slider(lab, page, "temporal-weight", "ArrowLeft", 6)
     until_told_anew(lab, page, said)
-    wait_until(page, lambda: changed(before, tracks(lab)) == {"steady"}, "another steady clip")
+    wait_in(page, lambda: changed(before, tracks(lab)) == {"steady"}, "another steady clip")
     assert readout(lab, "temporal-weight") == pytest.approx(weight - 0.3)
     assert "% less" in status(lab)
 
@@ -325,22 +313,18 @@ def test_the_mask_changes_the_steady_clip_alone(lab: Locator, page: Page) -> Non
     before, said = tracks(lab), status(lab)
     lab.get_by_text("Use the mask").click()
     until_told_anew(lab, page, said)
-    wait_until(page, lambda: changed(before, tracks(lab)) == {"steady"}, "the ghosts")
+    wait_in(page, lambda: changed(before, tracks(lab)) == {"steady"}, "the ghosts")
 
 
 def test_another_style_changes_what_is_painted(lab: Locator, page: Page) -> None:
     before = tracks(lab)
     lab.locator(".nst-style select").select_option("woodblock")
     until_the_picture_moves(lab, before["steady"], page, TRACKS["steady"])
-    wait_until(page, lambda: changed(before, tracks(lab)) == {"alone", "steady"}, "both")
+    wait_in(page, lambda: changed(before, tracks(lab)) == {"alone", "steady"}, "both")
 
 
 def test_save_writes_a_clip_and_says_where(lab: Locator, server: Server, page: Page) -> None:
-    lab.locator(".nst-save").click()
-    told = lab.locator(".nst-message code")
-    told.wait_for()
-    path = Path(told.text_content() or "")
-    assert server.folder in path.parents
+    path = saved_by(lab, server)
     assert path.read_bytes()[4:8] == b"ftyp"
 
 
@@ -374,11 +358,9 @@ def test_it_is_readable_in_dark_and_light(lab: Locator, page: Page, theme: str) 
 
 
 def test_a_clip_that_was_written_plays(page: Page) -> None:
-    clip = page.locator(".jp-OutputArea video").first
-    clip.scroll_into_view_if_needed()
-    wait_until(page, lambda: clip.evaluate("clip => clip.currentTime") > 0.2, "it to play")
-    first = clip.evaluate("clip => clip.currentTime")
-    wait_until(page, lambda: clip.evaluate("clip => clip.currentTime") != first, "it to go on")
+    clip = until_it_plays(page)
+    first = moment_of(clip)
+    wait_in(page, lambda: moment_of(clip) != first, "it to go on")
     size = clip.evaluate("clip => [clip.videoWidth, clip.videoHeight, clip.duration]")
     assert size == [32, 24, pytest.approx(3 * COUNT / 12, abs=0.01)]  # padded to even numbers
 

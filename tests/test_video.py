@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import re
@@ -24,6 +23,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from test_video_reading import apart, seen_in
 from torch import Tensor
 
 from nstlib import VideoError, video
@@ -82,11 +82,6 @@ def delays(path: Path) -> list[int]:
     """Return a GIF's delays in ms."""
     with Image.open(path) as gif:
         return [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
-
-
-def apart(found: Array, wanted: Array) -> int:
-    """Return by how many levels two pictures differ at most."""
-    return int(np.abs(found.astype(int) - wanted).max())
 
 
 # --------------------------------------------------------------------------------------------- mp4
@@ -831,25 +826,8 @@ def test_what_cannot_be_shown_is_told(
 @pytest.mark.browser
 def test_a_browser_plays_it_in_the_right_colours(tmp_path: Path, chromium: str) -> None:
     """As a notebook puts it into its page, and as software decodes it, which is the coarsest way."""
-    from playwright.sync_api import sync_playwright
-
     bars = torch.cat([flat(colour, 64, 40) for colour in COLOURS], dim=3)
-    element = html(video.display(video.write(tmp_path / "a.mp4", [bars] * 50)))
-    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*quiet, "--disable-component-update"]
-        )
-        page = browser.new_page(viewport={"width": 400, "height": 64})
-        page.set_content("<body style='margin: 0'></body>")
-        page.evaluate("element => document.body.innerHTML = element", element)
-        page.wait_for_function("document.querySelector('video').currentTime > 0.2")
-        size = page.evaluate(
-            "(v => [v.videoWidth, v.videoHeight])(document.querySelector('video'))"
-        )
-        page.evaluate("document.querySelector('video').controls = false")
-        shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
-        browser.close()
-    assert size == [400, 64]
+    shot = seen_in(chromium, html(video.display(video.write(tmp_path / "a.mp4", [bars] * 50))))
+    assert shot.shape == (64, 400, 3)
     for i, colour in enumerate(COLOURS):
         assert apart(shot[32, 40 * i + 20], np.array(colour)) <= 3

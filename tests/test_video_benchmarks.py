@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 from test_adain_model import tiny_model
+from torch import Tensor
 
-from nstlib import cli, images, video, video_benchmarks
+from nstlib import cli, flow, images, video, video_benchmarks
 from nstlib.benchmarks import Row
 from nstlib.transform_net import TransformNet
+from nstlib.video import moving
 from nstlib.video_benchmarks import Painter, Weighed
 
 pytest.importorskip("av")
@@ -50,8 +52,9 @@ def counted(source: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(place, name, watched)
 
-    watch(video_benchmarks.flow, "flow", lambda *pair: 1)
-    watch(video_benchmarks.flow, "is_cut", lambda *given: 1)
+    watch(flow, "flow", lambda *pair: 1)
+    watch(flow, "is_cut", lambda *given: 1)
+    watch(flow, "alike", lambda *given: 1)
     watch(Painter, "paint", lambda one, group: len(group))
     watch(video_benchmarks.Steadied, "__call__", lambda *given: 1)
     watch(video_benchmarks.video, "write", lambda path, frames, rate: len(frames))
@@ -81,14 +84,43 @@ def test_each_stage_does_its_own_work_on_its_number_of_frames(
         done[name] = dict(counted)
     assert done == {
         "read": {},
-        "flow, both ways": {"flow": 6},
-        "visible, is it a cut": {"is_cut": 3},
+        "shrink, flow both ways": {"flow": 6},
+        "visible, cut, alike, enlarge": {"is_cut": 3, "alike": 3},
         "paint: AdaIN": {"paint": 12},
         "paint: fast net": {"paint": 12},
         "warp, blend, anchor": {"__call__": 3},
         "write": {"write": 27},
     }
     assert [stage.frames for stage in stages.values()] == [9, 1, 1, 4, 4, 1, 9]
+
+
+def test_motion_is_found_and_judged_as_in_the_pipeline(
+    who: list[Painter], source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same size, by the same calls in the same order: else its rows time something else."""
+    stages = video_benchmarks.stages_of(source, who)
+    calls: list[Any] = []
+
+    def noted(place: Any, name: str) -> None:
+        work = getattr(place, name)
+
+        def noting(*given: Any, **more: Any) -> Any:
+            calls.append((name, *(tuple(x.shape) if isinstance(x, Tensor) else x for x in given)))
+            return work(*given, **more)
+
+        monkeypatch.setattr(place, name, noting)
+
+    for name in ("flow", "visible", "is_cut", "alike"):
+        noted(flow, name)
+    noted(moving.F, "interpolate")
+    first, second, *_ = video.read(source)
+    assert not list(video.motions([first, second]))[1].begins
+    of_the_pipeline = calls.copy()
+    calls.clear()
+    stages["shrink, flow both ways"].work()
+    stages["visible, cut, alike, enlarge"].work()
+    assert calls == of_the_pipeline
+    assert ("flow", (1, 3, 24, 43), (1, 3, 24, 43), "dis", 0) in calls, "of frames of 86 x 48"
 
 
 def test_stages_are_timed_a_frame(who: list[Painter], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +130,7 @@ def test_stages_are_timed_a_frame(who: list[Painter], monkeypatch: pytest.Monkey
     monkeypatch.setattr(video_benchmarks, "compare", compare)
     rows = {row.name: row for row in video_benchmarks.stage_rows(who, SIZE, 2)}
     assert (rows["read"].milliseconds, rows["read"].low, rows["read"].high) == (2, 1, 4)
-    assert rows["flow, both ways"].milliseconds == 18
+    assert rows["shrink, flow both ways"].milliseconds == 18
     assert rows["paint: AdaIN"].milliseconds == 4.5
 
 

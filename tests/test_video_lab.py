@@ -24,12 +24,11 @@ from nstlib.encoders import load_encoder
 from nstlib.errors import VideoError, WeightsError
 from nstlib.images import at_size
 from nstlib.painting import KnownClip, clip
-from nstlib.video.steadying import Motion, motions, steady
+from nstlib.video import Motion, motions, steady
 from nstlib.video_evaluation import style_strength, warping_error
 from nstlib.widgets import VideoLab
 from nstlib.widgets.display import preview
 from nstlib.widgets.painted_clip import (
-    Judge,
     Measures,
     PaintedClip,
     Params,
@@ -139,16 +138,32 @@ def test_a_weight_of_zero_leaves_each_frame_by_itself(known: KnownClip) -> None:
         compute(Params(look, found, 0.99))
 
 
-def test_strength_is_that_of_the_evaluation(known: KnownClip) -> None:
+def mean_strength(lab: PaintedClip, painted: Sequence[Tensor], style: Tensor) -> float:
+    judge, photos = load_encoder("slim"), lab.footage.frames
+    strengths = [style_strength(judge, photos[i], painted[i], style) for i in lab.judged]
+    return sum(strengths) / len(strengths)
+
+
+def test_strength_is_that_of_the_evaluation(known: KnownClip, model: AdaIN) -> None:
     style, photos = picture(40, 40, seed=3), known.frames.split(1)
     painted = [0.5 * photo + 0.2 for photo in photos]
-    judge = Judge(photos, style)
-    one_by_one = [
-        style_strength(load_encoder("slim"), photos[i], painted[i], style) for i in judge.judged
-    ]
-    assert len(judge.judged) == 3
-    assert 0 not in judge.judged  # which is never blended
-    assert judge.strength(painted) == pytest.approx(sum(one_by_one) / 3, abs=1e-6)
+    lab = PaintedClip(footage_of(known), model)
+    assert len(lab.judged) == 3
+    assert 0 not in lab.judged  # which is never blended
+    assert lab.strength(painted, style) == pytest.approx(
+        mean_strength(lab, painted, style), abs=1e-6
+    )
+
+
+def test_the_shortest_clip_is_judged_by_its_second_frame(known: KnownClip, model: AdaIN) -> None:
+    assert PaintedClip(footage_of(known, frames=2), model).judged == [1]
+
+
+def test_a_photo_that_is_its_own_style_has_no_strength(known: KnownClip, model: AdaIN) -> None:
+    frames = known.frames[:1].expand(4, -1, -1, -1).split(1)
+    lab = PaintedClip(footage_of(frames), model)
+    with pytest.raises(ValueError, match="photo has the statistics of style already"):
+        lab.strength(frames, frames[0])
 
 
 def test_errors_are_by_the_true_motion_where_it_is_known(known: KnownClip, model: AdaIN) -> None:
@@ -233,8 +248,8 @@ def test_it_tells_error_and_strength(make_lab: Make, known: KnownClip) -> None:
     error = warping_error(lab.frames, known.flows, known.visible)
     alone = warping_error(lab.result.params.look, known.flows, known.visible)
     assert (lab.measures.error, lab.measures.error_alone) == pytest.approx((error, alone))
-    judge = Judge(known.frames.split(1), lab.result.style)
-    assert lab.measures.strength == pytest.approx(judge.strength(lab.frames))
+    strength = mean_strength(lab.clip, lab.frames, lab.result.style)
+    assert lab.measures.strength == pytest.approx(strength)
     assert f"Warping error {1000 * error:.2f} × 10⁻³, frame by frame" in lab.status.value
     assert f"{1000 * alone:.2f}: {100 * (1 - error / alone):.0f} % less" in lab.status.value
     assert f"Style strength {lab.measures.strength:.2f}" in lab.status.value

@@ -685,28 +685,19 @@ def test_any_name_will_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(list(video.read(name))) == 2
 
 
-def seen_in(chromium: str, path: Path) -> Array:
-    """Return what a browser shows of a clip, pixel for pixel."""
-    from playwright.sync_api import sync_playwright
+def seen_in(chromium: str, element: str) -> Array:
+    """Return what a browser shows of a clip (H, W, 3), pixel for pixel, given its <video> element."""
+    from test_browser import new_page
 
-    element = (
-        '<video muted autoplay loop style="display: block" '
-        f'src="data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"></video>'
-    )
-    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*quiet, "--disable-component-update"]
-        )
-        page = browser.new_page(viewport={"width": 600, "height": 600})
+    with new_page(chromium, complaints=[]) as page:
         page.set_content("<body style='margin: 0'></body>")
         page.evaluate("element => document.body.innerHTML = element", element)
         page.wait_for_function("document.querySelector('video').currentTime > 0.2")
         width, height = page.evaluate(
             "(v => [v.videoWidth, v.videoHeight])(document.querySelector('video'))"
         )
+        page.evaluate("document.querySelector('video').controls = false")
         shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
-        browser.close()
     return shot[:height, :width]
 
 
@@ -727,7 +718,11 @@ def test_what_is_read_is_what_a_browser_shows(
 
     path = made(tmp_path / "a.mp4", [quarters(192, 288)] * 50, change=change)
     reader = video.read(path)
-    wanted, found = seen_in(chromium, path), pictures_of(reader)[0]
+    element = (
+        '<video muted autoplay loop style="display: block" '
+        f'src="data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"></video>'
+    )
+    wanted, found = seen_in(chromium, element), pictures_of(reader)[0]
     assert found.shape == wanted.shape
     height, width = reader.height, reader.width
     for y, x in itertools.product((height // 4, 3 * height // 4), (width // 4, 3 * width // 4)):

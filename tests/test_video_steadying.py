@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstlib import kernels, video_evaluation
+from nstlib import kernels
 from nstlib.color import luminance
 from nstlib.painting import KnownClip, clip
-from nstlib.video import Motion, carried, motions, steady
+from nstlib.video import Motion, steady
 from nstlib.video.steadying import _details
 
 SIZE = (48, 64)
@@ -80,6 +80,15 @@ def test_pictures_keep_their_type(dtype: torch.dtype) -> None:
     assert {result.dtype for result in results} == {dtype}
     exact = list(steady(painted.double(), still_in(torch.float64, 4), 0.7))
     torch.testing.assert_close(results[-1].double(), exact[-1], atol=0.02, rtol=0)
+
+
+def test_only_what_is_blended_is_a_new_tensor() -> None:
+    painted = [picture.clone() for picture in torch.rand(4, 1, 3, *SIZE, generator=generator())]
+    frame = painted[0]
+    moving = [Motion(0, frame), still(1, frame), Motion(2, frame), still(3, frame)]
+    for weight, same in ((0.7, [True, False, True, False]), (0, [True] * 4)):
+        results = steady(painted, moving, weight)
+        assert [a is b for a, b in zip(painted, results, strict=True)] == same
 
 
 @pytest.mark.parametrize("anchored", [False, True])
@@ -217,127 +226,3 @@ def test_details_are_not_made_stronger_than_twice() -> None:
 def test_a_weight_off_its_range_is_refused_at_once(weight: float) -> None:
     with pytest.raises(ValueError, match="temporal_weight"):
         steady([], [], weight)
-
-
-# ----------------------------------------------------------------------------------------- motions
-
-
-def test_a_scene_begins_with_the_first_frame_and_after_a_cut() -> None:
-    known = clip("cut", frames=8, height=96, width=128, seed=1)
-    found = list(motions(known.frames.split(1)))
-    assert [motion.begins for motion in found] == [i in (0, *known.cuts) for i in range(8)]
-    assert [motion.index for motion in found] == list(range(8))
-
-
-def test_found_motion_makes_strokes_nearly_as_steady_as_the_true_one() -> None:
-    known = clip("pan", frames=8, height=96, width=128, seed=1)
-    strokes = generator()
-    painted = [
-        (f + 0.1 * torch.randn(f.shape, generator=strokes)).clamp(0, 1)
-        for f in known.frames.split(1)
-    ]
-    truth = (known.flows.split(1), known.visible.split(1))
-    before = video_evaluation.warping_error(painted, *truth)
-    errors = [
-        video_evaluation.warping_error(list(steady(painted, used, 0.7)), *truth)
-        for used in (known_motions(known), list(motions(known.frames.split(1))))
-    ]
-    assert errors[0] < 0.3 * before
-    assert errors[1] < 1.3 * errors[0]
-
-
-def test_frames_that_are_too_small_are_named_at_once() -> None:
-    with pytest.raises(ValueError, match="frame 0 is 15 × 40 px; flow by DIS takes 16 px"):
-        next(motions([torch.zeros(1, 3, 15, 40)]))
-
-
-def test_a_frame_of_another_size_is_named() -> None:
-    frames = [torch.zeros(1, 3, 48, 64), torch.zeros(1, 3, 48, 60)]
-    with pytest.raises(ValueError, match=r"frame 1 has shape \(1, 3, 48, 60\)"):
-        list(motions(frames))
-    with pytest.raises(TypeError, match="frame 0"):
-        list(motions(["no image"]))  # type: ignore[list-item]
-
-
-# ------------------------------------------------------------------------------------------- masks
-
-
-def overlap(moved: Tensor, truth: Tensor) -> float:
-    """Intersection over union."""
-    inside, wanted = moved > 0.5, truth > 0.5
-    return float((inside & wanted).sum() / (inside | wanted).sum())
-
-
-@pytest.mark.parametrize("found", [False, True], ids=["known motion", "found motion"])
-def test_regions_move_along_with_what_they_are_on(found: bool) -> None:
-    known = clip("sprites", frames=12, height=144, width=192, seed=1)
-    moving = motions(known.frames.split(1)) if found else known_motions(known)
-    regions = torch.cat([known.masks[:1], 1 - known.masks[:1]])
-    for motion, moved in carried(regions, moving):
-        assert overlap(moved[:1], known.masks[motion.index]) > 0.85, motion.index
-        assert float((moved.sum(dim=0) - 1).abs().max()) < 0.02
-    assert overlap(known.masks[:1], known.masks[11:]) < 0.5  # they did move
-
-
-def test_half_tones_stay_and_what_regions_cover_in_all() -> None:
-    veil = torch.full((1, 1, *SIZE), 0.3)
-    thirds = torch.full((3, 1, *SIZE), 1 / 3)
-    soft = torch.linspace(0, 1, SIZE[1]).expand(1, 1, *SIZE)
-    for regions in (veil, thirds, torch.cat([soft, 1 - soft])):
-        for _, moved in carried(regions, still_motions(8)):
-            torch.testing.assert_close(moved, regions, atol=0.02, rtol=0)
-
-
-def test_what_comes_into_sight_is_of_the_region_that_it_looks_like() -> None:
-    """A red thing goes to the right before blue: where it was, and beyond the border, it is blue."""
-    red, blue = (torch.tensor(color).view(1, 3, 1, 1) for color in ((1.0, 0, 0), (0, 0, 1.0)))
-    thing = torch.zeros(1, 1, 32, 48)
-    thing[..., 8:24, 18:28] = 1
-    before = torch.zeros_like(thing)
-    before[..., 8:24, 12:22] = 1
-    flow = torch.cat([-6 * thing, torch.zeros_like(thing)], dim=1)
-    shown = ((thing == 1) | (before == 0)).float()
-    shown[..., :3] = 0
-    frames = [mask * red + (1 - mask) * blue for mask in (before, thing)]
-    moving = [Motion(0, frames[0]), Motion(1, frames[1], flow, shown)]
-    (_, _), (_, moved) = carried(before, moving)
-    torch.testing.assert_close(moved, thing, atol=0.02, rtol=0)
-
-
-def test_after_a_cut_all_is_of_the_last_region_until_one_is_drawn() -> None:
-    frames = torch.zeros(1, 3, *SIZE)
-    moving = [
-        Motion(0, frames),
-        still(1, frames),
-        Motion(2, frames),
-        still(3, frames),
-        still(4, frames),
-    ]
-    regions = torch.zeros(2, 1, *SIZE)
-    regions[0, ..., :30] = 1
-    regions[1] = 1 - regions[0]
-    anew = regions.flip(0)
-    found = [moved for _, moved in carried({0: regions, 4: anew}, moving)]
-    assert torch.equal(found[1], regions)
-    for moved in found[2:4]:
-        assert float(moved[0].max()) == 0
-        assert float(moved[1].min()) == 1
-    assert torch.equal(found[4], anew)
-    one = [moved for _, moved in carried(regions[:1], moving)]
-    assert float(one[2].max()) == 0
-
-
-@pytest.mark.parametrize(
-    ("mask", "said"),
-    [
-        ({3: torch.zeros(1, 1, *SIZE)}, "must begin with frame 0"),
-        (
-            {0: torch.zeros(1, 1, *SIZE), 3: torch.zeros(2, 1, *SIZE)},
-            "number of regions that changes",
-        ),
-        (torch.zeros(1, 1, 8, 8), "mask of frame 0"),
-    ],
-)
-def test_masks_that_do_not_fit_are_refused(mask: object, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        list(carried(mask, still_motions(2)))  # type: ignore[arg-type]

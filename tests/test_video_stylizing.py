@@ -157,6 +157,11 @@ def test_fast_nets_paint_clips_too(net: TransformNet) -> None:
         ({"alpha": 2.0}, ValueError, "alpha"),
         ({"keep_color": "hue"}, ValueError, "keep_color"),
         ({"flow": "nearest"}, ValueError, "method"),
+        (
+            {"flow": "nearest", "temporal_weight": 0},
+            ValueError,
+            "method is 'nearest'; it takes 'dis'",
+        ),
         ({"model": "adain"}, TypeError, "model is a str"),
         ({"at_once": 0}, ValueError, "at_once"),
     ],

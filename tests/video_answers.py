@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from nstlib import flow, video_evaluation
 from nstlib.kernels import warp
-from nstlib.video.steadying import Motion
-from nstlib.video.steadying import steady as steady_as_the_package_does
+from nstlib.video import Motion
+from nstlib.video import steady as steady_as_the_package_does
 
 Answer = Callable[..., Any]
 

@@ -3,9 +3,11 @@
 A frame is an image (1, 3, H, W) in [0, 1]; a clip is any iterable of them, all of one size.
 """
 
+from nstlib.video.carrying import carried
+from nstlib.video.moving import Motion, motions
 from nstlib.video.reading import Frame, Reader, read
 from nstlib.video.showing import Clip, display
-from nstlib.video.steadying import TEMPORAL_WEIGHT, Motion, carried, motions, steady
+from nstlib.video.steadying import TEMPORAL_WEIGHT, steady
 from nstlib.video.stylizing import stylize
 from nstlib.video.writing import FASTEST, write
 

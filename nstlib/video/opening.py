@@ -36,11 +36,16 @@ _PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # MP4's container, with 
 _PICTURE = "it is a still picture, which nstlib.load_image reads"
 
 
-def local_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file that is there and can be read."""
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that is given as either of its types."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path is {path!r}; it takes a string or a pathlib.Path")
-    path = Path(path).expanduser()
+    return Path(path).expanduser()
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that is there and can be read."""
+    path = as_path(path)
     try:
         if path.is_dir():
             raise VideoError(f"'{path}' cannot be read: it is a folder, not a clip")
@@ -131,6 +136,14 @@ def packets_of(container: InputContainer, stream: _Stream) -> Iterator[Packet[_S
             return
         if packet.size:  # an empty one says that the last frame stays
             yield packet
+
+
+def check_side(name: str, side: int | None) -> None:
+    """Raise TypeError or ValueError unless a side is a number of pixels, or None."""
+    if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
+        raise TypeError(f"{name} is {side!r}; it takes a whole number of pixels, or None")
+    if side is not None and side < 1:
+        raise ValueError(f"{name} is {side}; it must be at least 1")
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:

@@ -18,6 +18,7 @@ from nstlib.video.looks import Look, look_of
 from nstlib.video.opening import (
     audio_stream,
     check_pixels,
+    check_side,
     local_path,
     opened,
     packets_of,
@@ -72,10 +73,7 @@ def read(path: str | os.PathLike[str], size: int | None = None) -> Reader:
         ...     print(clip, [float(frame.time) for frame in clip][:3])
         <5 frames, 33 x 24, 29.97 a second, no sound> [0.0, 0.03336666, 0.06673333]
     """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
-        raise TypeError(f"size is {size!r}; it takes a whole number of pixels, or None")
-    if size is not None and size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1")
+    check_side("size", size)
     path = local_path(path)
     with opened(path) as container:
         stream = video_stream(path, container)

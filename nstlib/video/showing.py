@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nstlib.errors import VideoError
+from nstlib.video.opening import check_side
 from nstlib.video.writing import clip_path
 
 
@@ -68,10 +69,7 @@ def display(path: str | os.PathLike[str], width: int | None = None, alt: str | N
         <clip, 4 kB: Noise>
     """
     path = clip_path(path)
-    if width is not None and (isinstance(width, bool) or not isinstance(width, int)):
-        raise TypeError(f"width is {width!r}; it takes a whole number of pixels, or None")
-    if width is not None and width < 1:
-        raise ValueError(f"width is {width}; it must be at least 1")
+    check_side("width", width)
     try:
         data = path.read_bytes()
     except OSError as error:

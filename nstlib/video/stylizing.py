@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -21,13 +21,15 @@ from torch import Tensor
 
 from nstlib import color
 from nstlib.adain import AdaIN
-from nstlib.flow import Method
+from nstlib.flow import Method, check_method
 from nstlib.memory import reused_memory
 from nstlib.styles import Style
 from nstlib.stylist import NetStylist, Stylist
 from nstlib.transform_net import TransformNet
+from nstlib.video.carrying import carried
+from nstlib.video.moving import Motion, motions
 from nstlib.video.reading import Frame
-from nstlib.video.steadying import TEMPORAL_WEIGHT, Motion, Steadied, carried, motions
+from nstlib.video.steadying import TEMPORAL_WEIGHT, Steadied
 
 Item = TypeVar("Item")
 Styles = Tensor | Style | str | Sequence[Tensor] | Sequence[Style] | Sequence[str]
@@ -86,6 +88,7 @@ def stylize(
         [(1, 3, 64, 96), (1, 3, 64, 96), (1, 3, 64, 96)]
     """
     TEMPORAL_WEIGHT.check("temporal_weight", temporal_weight)
+    check_method(flow)
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         raise ValueError(f"at_once is {at_once!r}; it takes a whole number of frames, at least 1")
     paint = _Painter(model, style, alpha, weights, turned)
@@ -107,7 +110,7 @@ def _stylized(
     moving = motions(clip, method if is_moved else None)
     with reused_memory(), closing(ahead(moving, 2 * at_once, threads=1)) as moving:
         if mask is None:
-            painted = _in_passes(moving, paint, at_once)
+            painted = in_passes(moving, paint, at_once)
         else:
             painted = _in_regions(carried(mask, moving), paint)
         with (
@@ -131,21 +134,27 @@ class _Painter:
         weights: Weights | None,
         turned: Mapping[str, Any],
     ) -> None:
-        self._weights = None if weights is None else torch.as_tensor(weights).cpu()
-        self._turned = dict(turned)
-        self._alphas = {} if alpha is None else {"alpha": torch.as_tensor(alpha).cpu()}
+        self._turned: dict[str, Any] = dict(turned)
+        self._tables: dict[str, Tensor] = {}  # what changes, with an entry for each frame
+        for name, given, axes in (("alpha", alpha, 0), ("weights", weights, 1)):
+            if given is not None:
+                values = torch.as_tensor(given).cpu()
+                where = self._tables if values.ndim > axes else self._turned
+                where[name] = values
         self.matches = False
         if isinstance(model, AdaIN):
             self._place, self._look = model.encoder.mean.device, model.style
             self._stylist: Any = Stylist(model, kept=1)
-            self.matches = turned.get("keep_color") == "match"
             self._styles: list[Any] = (
                 [style] if isinstance(style, (Tensor, Style)) else list(style or [])
             )
-            if self.matches and any(isinstance(style, Style) for style in self._styles):
-                raise ValueError(
-                    "keep_color='match' recolours pictures; style has what was taken from one"
-                )
+            self.matches = turned.get("keep_color") == "match"
+            if self.matches:
+                self._turned["keep_color"] = None  # the styles have the colours already
+                if any(isinstance(style, Style) for style in self._styles):
+                    raise ValueError(
+                        "keep_color='match' recolours pictures; style has what was taken from one"
+                    )
             self._known: Any = self._styles if self.matches else self._seen(self._styles)
         elif isinstance(model, TransformNet):
             if alpha is not None:
@@ -158,11 +167,8 @@ class _Painter:
 
     def check_count(self, frames: int) -> None:
         """Raise ValueError where there are fewer values than frames: at once, not an hour later."""
-        weights = (
-            {} if self._weights is None or self._weights.ndim == 1 else {"weights": self._weights}
-        )
-        for name, values in (self._alphas | weights).items():
-            if values.ndim and len(values) < frames:
+        for name, values in self._tables.items():
+            if len(values) < frames:
                 raise ValueError(f"{name} is given for {len(values)} frames; the clip has {frames}")
 
     def _seen(self, styles: Sequence[Any]) -> list[Any]:
@@ -173,7 +179,7 @@ class _Painter:
         """Return frames (N, 3, H, W) in their styles, by regions (R, 1, H, W) if there are any."""
         if self.matches:
             return torch.cat([self._matched(motion, regions) for motion in group])
-        return self._paint(group, regions, self._turned)
+        return self._paint(group, regions)
 
     def _matched(self, motion: Motion, regions: Tensor | None) -> Tensor:
         """Paint a frame in styles that have the colours of its scene's first frame.
@@ -183,47 +189,48 @@ class _Painter:
         if motion.begins:
             colored = [color.match_color(style, motion.frame) for style in self._styles]
             self._known = self._seen(colored)
-        return self._paint([motion], regions, self._turned | {"keep_color": None})
+        return self._paint([motion], regions)
 
-    def _paint(
-        self, group: Sequence[Motion], regions: Tensor | None, turned: Mapping[str, Any]
-    ) -> Tensor:
-        indices = [motion.index for motion in group]
-        alphas = {name: _at(indices, name, value) for name, value in self._alphas.items()}
+    def _paint(self, group: Sequence[Motion], regions: Tensor | None) -> Tensor:
         painted: Tensor = self._stylist.stylize(
             torch.cat([motion.frame for motion in group]).to(self._place),
             self._known,
-            None if self._weights is None else _rows(indices, self._weights),
             mask=None if regions is None else regions.to(self._place),
-            **alphas,
-            **turned,
+            **self._turned,
+            **self._changed([motion.index for motion in group]),
         )
         return painted
 
-
-def _rows(indices: Sequence[int], weights: Tensor) -> Tensor:
-    """Return the rows of a table that frames take; or the weights, where they are the same for all."""
-    return weights if weights.ndim == 1 else _at(indices, "weights", weights)
-
-
-def _at(indices: Sequence[int], name: str, values: Tensor) -> Any:
-    """Return what frames take of one value for all, or of a value for each."""
-    if values.ndim == 0:
-        return values.item()
-    if indices[-1] >= len(values):
-        raise ValueError(f"{name} is given for {len(values)} frames; the clip has more")
-    return values[list(indices)]
+    def _changed(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Return what frames take of what changes, by their indices."""
+        for name, values in self._tables.items():
+            if indices[-1] >= len(values):
+                raise ValueError(f"{name} is given for {len(values)} frames; the clip has more")
+        return {name: values[list(indices)] for name, values in self._tables.items()}
 
 
 # --------------------------------------------------------------------------------- stage by stage
 
 
-def _in_passes(moving: Iterable[Motion], paint: _Painter, at_once: int) -> Iterator[_Painted]:
-    """Paint so many frames at once, and yield each with its motion."""
-    source = iter(moving)
+def in_passes(
+    items: Iterable[Item], paint: Callable[[list[Item]], Tensor], at_once: int = AT_ONCE
+) -> Iterator[tuple[Item, Tensor]]:
+    """Paint so many items in one pass, and yield each with its picture (1, 3, H, W).
+
+    Args:
+        items: frames, or what stands for them.
+        paint: some of them to their pictures (N, 3, H, W).
+        at_once: how many; the last pass may have fewer.
+
+    Example:
+        >>> frames = torch.rand(5, 1, 3, 8, 8)
+        >>> pairs = list(in_passes(frames, lambda group: 1 - torch.cat(group)))
+        >>> len(pairs), all(torch.equal(picture, 1 - frame) for frame, picture in pairs)
+        (5, True)
+    """
+    source = iter(items)
     while group := list(itertools.islice(source, at_once)):
-        painted = paint(group)
-        yield from ((motion, painted[i : i + 1]) for i, motion in enumerate(group))
+        yield from zip(group, torch.split(paint(group), 1), strict=True)
 
 
 def _in_regions(moving: Iterable[tuple[Motion, Tensor]], paint: _Painter) -> Iterator[_Painted]:
@@ -287,7 +294,7 @@ def _ahead(items: Iterable[Item], count: int, threads: int | None) -> Generator[
                 torch.get_num_threads()  # else it takes over another number with its first work
             begun.set()
             restored.wait()
-            with torch.no_grad(), _closed(items):
+            with torch.no_grad(), closing(items) if isinstance(items, Generator) else nullcontext():
                 for item in items:
                     ready.put((item, None))
                     if stopped.is_set():
@@ -320,16 +327,6 @@ def _ahead(items: Iterable[Item], count: int, threads: int | None) -> Generator[
         while thread.is_alive():  # it may wait for room
             with suppress(queue.Empty):
                 ready.get(timeout=0.01)
-
-
-@contextmanager
-def _closed(items: Iterable[Any]) -> Iterator[None]:
-    """Close a generator, and with it what it reads from, at the end."""
-    try:
-        yield
-    finally:
-        if isinstance(items, Generator):
-            items.close()
 
 
 class _Ended(Exception):

@@ -16,6 +16,7 @@ from nstlib.files import replaced
 from nstlib.images import check_image, to_uint8
 from nstlib.video import gif, mp4
 from nstlib.video.mp4 import Shown, told
+from nstlib.video.opening import as_path
 from nstlib.video.reading import Frame, read
 from nstlib.video.sound import sound_of
 
@@ -112,9 +113,7 @@ def write(
 
 def clip_path(path: str | os.PathLike[str]) -> Path:
     """Return a path given as either of its types, if it is that of a clip that can be written."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path is {path!r}; it takes a string or a pathlib.Path")
-    path = Path(path).expanduser()
+    path = as_path(path)
     if path.suffix.lower() not in FASTEST:
         raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(FASTEST)}")
     return path

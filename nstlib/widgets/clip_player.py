@@ -13,6 +13,7 @@ from torch import Tensor
 from nstlib.config import Range
 from nstlib.images import check_image
 from nstlib.widgets.display import preview
+from nstlib.widgets.scripts import with_helpers
 
 Frames = Tensor | Sequence[Tensor]  # (N, 3, H, W), or as many (1, 3, H, W)
 
@@ -66,20 +67,13 @@ class ClipPlayer(anywidget.AnyWidget):
     playing = traitlets.Bool(False).tag(sync=True)
     frames_0, frames_1, frames_2, frames_3 = _Pictures(), _Pictures(), _Pictures(), _Pictures()
 
-    _esm = r"""
+    _esm = with_helpers(r"""
     const ICONS = {
         previous: "M11 3v10L4.5 8zM4.5 3v10H3V3z", next: "M5 3v10l6.5-5zM11.5 3v10H13V3z",
         play: "M4 2.5v11L13 8z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
     };
     const ARROWS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 };
 
-    function part(parent, tag, kind, text = "") {
-        const made = document.createElement(tag);
-        made.className = kind;
-        made.textContent = text;
-        parent.append(made);
-        return made;
-    }
     function show(button, icon, label) {
         if (button.title === label) return;
         button.innerHTML = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${ICONS[icon]}"/></svg>`;
@@ -247,7 +241,7 @@ class ClipPlayer(anywidget.AnyWidget):
             },
         };
     };
-    """
+    """)
 
     _css = """
     .nst-player {

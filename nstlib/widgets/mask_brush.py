@@ -13,6 +13,7 @@ from torch import Tensor
 from nstlib import images
 from nstlib.config import Range
 from nstlib.widgets.display import preview
+from nstlib.widgets.scripts import with_helpers
 
 LONGEST = 512  # px: the longer side of a mask; a stroke sends all of it
 RADIUS = Range(0.01, 0.5, "the brush's radius, in shorter sides of the photo")
@@ -97,10 +98,7 @@ class MaskBrush(anywidget.AnyWidget):
     edition = traitlets.List([0, 0]).tag(sync=True)  # of this mask; the last stroke that is in it
     painted = traitlets.List([0, 0]).tag(sync=True, echo_update=False)  # on that edition; stroke
 
-    _esm = r"""
-    const STEPS = {
-        ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]
-    };
+    _esm = with_helpers(r"""
     const LABELS = {
         brush: "Mask over the photo: arrow keys move the brush, with Shift finely; Space paints",
         rectangle: "Photo: arrow keys move, with Shift finely; Space sets a corner of the " +
@@ -109,12 +107,6 @@ class MaskBrush(anywidget.AnyWidget):
     const ORANGE = [213, 94, 0], VEIL = 0.5;
     const KEPT = 2000;  // parts of strokes: far more than are painted while the kernel is busy
 
-    function part(parent, tag, kind) {
-        const made = document.createElement(tag);
-        made.className = kind;
-        parent.append(made);
-        return made;
-    }
     const within = value => Math.min(1, Math.max(0, value));
 
     // A part of a stroke goes from one point to another, all in the mask's pixels. A pixel's share
@@ -354,7 +346,7 @@ class MaskBrush(anywidget.AnyWidget):
             URL.revokeObjectURL(url);
         };
     } };
-    """
+    """)
 
     _css = """
     .nst-board { position: relative; margin: 4px; overflow: hidden; border-radius: 4px; }

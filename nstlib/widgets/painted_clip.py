@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nstlib import losses
 from nstlib.adain import AdaIN, Content
 from nstlib.encoders import load_encoder
-from nstlib.evaluation import JUDGED_TAPS, distance_to, targets_of
 from nstlib.flow import Method
 from nstlib.images import at_size, check_image
 from nstlib.painting.clips import KnownClip
 from nstlib.stylist import Kept
+from nstlib.video.moving import Motion, motions
 from nstlib.video.reading import Frame, read
-from nstlib.video.steadying import TEMPORAL_WEIGHT, Motion, motions, steady
+from nstlib.video.steadying import steady
 from nstlib.video.stylizing import AT_ONCE
-from nstlib.video_evaluation import warping_error
+from nstlib.video_evaluation import StrengthMeter, warping_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,7 +126,7 @@ class PaintedClip:
         self.footage, self.model = footage, model
         self.motions = Kept(self._motions, 3)  # by method
         self.look = Kept(self._look, KEPT)  # by style and alpha
-        self.judge = Kept(self._judge, KEPT)  # by style
+        self._meter = Kept(self._meter_of, KEPT)  # by style
         self.alone = Kept(self._alone, KEPT)  # by style, alpha and method
         self._style = Kept(model.style, KEPT)
 
@@ -146,13 +145,28 @@ class PaintedClip:
         groups = (self.model.stylize(content, known, alpha) for content in self.contents)
         return [frame for group in groups for frame in torch.split(group, 1)]
 
-    def _judge(self, style: Tensor) -> Judge:
-        return Judge(self.footage.frames, style)
-
     def _alone(self, style: Tensor, alpha: float, method: Method) -> tuple[float, float]:
         """Return the warping error and the style strength of the frames by themselves."""
         look = self.look(style, alpha)
-        return self.error(look, method), self.judge(style).strength(look)
+        return self.error(look, method), self.strength(look, style)
+
+    @property
+    def judged(self) -> list[int]:
+        """The frames by which style strength is told: not the first, which is never blended."""
+        count = len(self.footage.frames)
+        return sorted({max(1, (i + 1) * count // (JUDGED + 1)) for i in range(JUDGED)})
+
+    def strength(self, frames: Sequence[Tensor], style: Tensor) -> float:
+        """Return the style strength of a few frames, through the slim encoder.
+
+        Raises:
+            ValueError: a photo has the style's statistics already.
+        """
+        return self._meter(style).of(frames[i] for i in self.judged)
+
+    def _meter_of(self, style: Tensor) -> StrengthMeter:
+        photos = (self.footage.frames[i] for i in self.judged)
+        return StrengthMeter(load_encoder("slim"), photos, style)
 
     def error(self, frames: Sequence[Tensor], method: Method) -> float:
         """Return the warping error: by the true motion where that is known, else by what was found."""
@@ -168,39 +182,6 @@ def _flow_and_visible(motion: Motion) -> tuple[Tensor, Tensor]:
         height, width = motion.frame.shape[2:]
         return torch.zeros(1, 2, height, width), torch.zeros(1, 1, height, width)
     return motion.flow, motion.visible
-
-
-class Judge:
-    """Tells how much of a style is in a clip, by a few of its frames, through the slim encoder.
-
-    The mean of :func:`nstlib.video_evaluation.style_strength`; the style and the photos are looked at
-    once.
-    """
-
-    @torch.no_grad()
-    def __init__(self, photos: Sequence[Tensor], style: Tensor) -> None:
-        self._encoder = load_encoder("slim")
-        self._targets = targets_of(self._encoder, style, losses.StatisticsLoss)
-        count = len(photos)
-        # Not the first, which is never blended.
-        self.judged = sorted({(i + 1) * count // (JUDGED + 1) for i in range(JUDGED)})
-        self._before = [self._distance(photos[i]) for i in self.judged]
-
-    @torch.no_grad()
-    def strength(self, frames: Sequence[Tensor]) -> float:
-        """Return 1 − (distance left ÷ distance of the photo), a mean over the frames.
-
-        Raises:
-            ZeroDivisionError: a photo has the style's statistics already.
-        """
-        left = (
-            self._distance(frames[i]) / before
-            for i, before in zip(self.judged, self._before, strict=True)
-        )
-        return 1 - sum(left) / len(self.judged)
-
-    def _distance(self, image: Tensor) -> float:
-        return distance_to(self._encoder(image, JUDGED_TAPS), self._targets)
 
 
 # ------------------------------------------------------------------------------------ what is made
@@ -229,9 +210,6 @@ def compute(params: Params) -> list[Tensor]:
         >>> [round(compute(p)[1].mean().item(), 3) for p in (params, replace(params, masked=False))]
         [0.6, 0.4]
     """
-    TEMPORAL_WEIGHT.check("temporal_weight", params.temporal_weight)
-    if not params.temporal_weight:  # also what stands still would be computed for nothing
-        return list(params.look)
     known = params.motions if params.masked else map(_unmasked, params.motions)
     return list(steady(params.look, known, params.temporal_weight))
 

@@ -226,17 +226,35 @@ def save_picture(
     What cannot be written is told in a sentence, and None returned.
     """
     try:
-        path = images.save_image(image, _free_path(folder, stem), recipe)
+        path = images.save_image(image, free_path(folder, stem, ".png"), recipe)
     except USERS_ERRORS as error:
         message.value = sentence(error)
         return None
-    place = html.escape(str(path.resolve()))
-    message.value = told(f"Saved, {pixels(image)}: <code>{place}</code>")
+    message.value = saved(pixels(image), path)
     return path
 
 
-def _free_path(folder: Path, stem: str) -> Path:
-    """Return a path, in the folder (made where it is missing), that no file has yet."""
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """Return a path, in the folder (made where it is missing), that no file has yet.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     first = free_path(Path(place) / "out", "waves", ".mp4")
+        ...     first.touch()
+        ...     first.name, free_path(first.parent, "waves", ".mp4").name
+        ('waves-1.mp4', 'waves-2.mp4')
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = (folder / f"{stem}-{number}.png" for number in itertools.count(1))
+    paths = (folder / f"{stem}-{number}{suffix}" for number in itertools.count(1))
     return next(path for path in paths if not path.exists())
+
+
+def saved(what: str, path: Path) -> str:
+    """Return the line for the page that tells what lies where; a path is the user's, and is escaped.
+
+    Example:
+        >>> saved("24 frames", Path("/tmp/<b>.mp4"))
+        '<div role="status" ...>Saved, 24 frames: <code>...&lt;b&gt;.mp4</code></div>'
+    """
+    return told(f"Saved, {what}: <code>{html.escape(str(path.resolve()))}</code>")

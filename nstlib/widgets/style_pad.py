@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nstlib import images
 from nstlib.config import Range
+from nstlib.widgets.scripts import with_helpers
 
 Place = tuple[float, float]
 
@@ -65,21 +66,11 @@ class StylePad(anywidget.AnyWidget):
     styles = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)
     side = traitlets.Int(260, read_only=True).tag(sync=True)
 
-    _esm = r"""
+    _esm = with_helpers(r"""
     const SVG = "http://www.w3.org/2000/svg";
     const CAPTION = 40;  // px: a name, and its share
     const EDGE = 16;  // px: the point's own radius, so that it is whole at the border too
-    const STEPS = {
-        ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]
-    };
 
-    function part(parent, tag, kind, text = "") {
-        const made = document.createElement(tag);
-        made.className = kind;
-        made.textContent = text;
-        parent.append(made);
-        return made;
-    }
     const percent = share => `${Math.round(100 * share)} %`;
     const within = value => Math.round(1000 * Math.min(1, Math.max(0, value))) / 1000;
 
@@ -203,7 +194,7 @@ class StylePad(anywidget.AnyWidget):
         drawStyles();
         return () => window.removeEventListener("keydown", key, true);
     } };
-    """
+    """)
 
     _css = """
     .nst-pad {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from nstlib import flow, video
 from nstlib.adain import ALPHA, AdaIN
-from nstlib.flow import Method
+from nstlib.flow import Method, check_method
 from nstlib.images import at_size
 from nstlib.video.steadying import TEMPORAL_WEIGHT
 from nstlib.widgets.clip_player import ClipPlayer
@@ -36,7 +34,15 @@ from nstlib.widgets.painted_clip import (
     draw,
     footage_of,
 )
-from nstlib.widgets.pictures import WRAPPING, check_size, save_button, style_picker, took
+from nstlib.widgets.pictures import (
+    WRAPPING,
+    check_size,
+    free_path,
+    save_button,
+    saved,
+    style_picker,
+    took,
+)
 
 ORIGINAL, ALONE, STEADY = "Original", "Frame by frame", "Steady"  # the clips that are shown
 METHODS: dict[str, Method] = {"DIS": "dis", "Farnebäck": "farneback", "RAFT": "raft"}
@@ -159,15 +165,14 @@ class VideoLab:
         frames = _side_by_side(footage.frames, shown.frames) if beside else iter(shown.frames)
         self.save_button.disabled = True
         try:
-            path = _free_path(self._folder, stem)
+            path = free_path(self._folder, stem, ".mp4")
             video.write(path, frames, footage.rate, audio=footage.sound)
         except USERS_ERRORS as error:
             self.message.value = sentence(error)
             return None
         finally:
             self.save_button.disabled = False
-        place = html.escape(str(path.resolve()))
-        self.message.value = told(f"Saved, {len(shown.frames)} frames: <code>{place}</code>")
+        self.message.value = saved(f"{len(shown.frames)} frames", path)
         return path
 
     # -------------------------------------------------------------------------------- what happens
@@ -228,7 +233,7 @@ class VideoLab:
         points[0.0], strength_alone = self.clip.alone(made.style, made.alpha, made.method)
         if weight not in points:
             points[weight] = self.clip.error(made.frames, made.method)
-        strength = self.clip.judge(made.style).strength(made.frames) if weight else strength_alone
+        strength = self.clip.strength(made.frames, made.style)
         self.measures = Measures(points[weight], points[0.0], strength, strength_alone)
         self.status.value = told("<br>".join([*self.measures.in_words(), self._caption()]))
         self.curve.value = figure_bytes(draw(points, weight))
@@ -309,14 +314,13 @@ def _slider(name: str, of: Any, value: float) -> Control:
 
 
 def _method_menu(value: Method) -> Control:
+    check_method(value)
     found = flow.find_raft_weights() is not None
     offered = {
         name: method
         for name, method in METHODS.items()
         if method != "raft" or found or value == "raft"
     }
-    if value not in offered.values():
-        raise ValueError(f"method is {value!r}; it takes {', '.join(map(repr, METHODS.values()))}")
     return menu_control(offered, value, "Flow", "How motion is found from frame to frame", 44, 110)
 
 
@@ -334,10 +338,3 @@ def _mask_box(value: bool) -> Control:
 
 def _side_by_side(left: Sequence[Tensor], right: Sequence[Tensor]) -> Iterator[Tensor]:
     return (torch.cat(pair, dim=3) for pair in zip(left, right, strict=True))
-
-
-def _free_path(folder: Path, stem: str) -> Path:
-    """Return a path, in the folder (made where it is missing), that no file has yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = (folder / f"{stem}-{number}.mp4" for number in itertools.count(1))
-    return next(path for path in paths if not path.exists())
