@@ -110,15 +110,36 @@ def test_auto_precision_is_bfloat16_where_that_is_fast(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("tiles", "dots", "fast"), [(True, False, True), (False, True, True), (False, False, False)]
+    ("tiles", "dots", "time", "fast"),
+    [
+        (True, False, 0.4, True),
+        (False, True, 0.5, True),  # AMD's
+        (False, True, 1.9, False),  # Intel's, without its tiles
+        (False, False, 0.5, False),
+    ],
 )
-def test_the_processor_is_asked_at_run_time(
-    monkeypatch: pytest.MonkeyPatch, tiles: bool, dots: bool, fast: bool
+def test_the_processor_is_asked_at_run_time_and_timed(
+    monkeypatch: pytest.MonkeyPatch, tiles: bool, dots: bool, time: float, fast: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: dots)
+    monkeypatch.setattr(config, "_time_of_a_product", lambda: time)
     assert has_fast_bfloat16.__wrapped__("cpu") is fast
     assert has_fast_bfloat16.__wrapped__("mps") is False
+
+
+def test_products_of_both_kinds_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that each bfloat16 product moves by 2 s, each other one by 3, the first by 50."""
+    now, asked = [0.0], []
+
+    def product(one: torch.Tensor, other: torch.Tensor) -> None:
+        asked.append(one.dtype)
+        now[0] += 50 if len(asked) < 3 else 2 if one.dtype == torch.bfloat16 else 3
+
+    monkeypatch.setattr(config.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch, "mm", product)
+    assert config._time_of_a_product(size=1, repeats=3) == pytest.approx(2 / 3)
+    assert asked == [torch.float32, torch.bfloat16] * 3
 
 
 def test_a_torch_that_renames_its_probes_means_float32_and_no_error(
