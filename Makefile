@@ -55,7 +55,7 @@ lab: $(READY)
 		--LabApp.default_url=/lab/tree/notebooks/$(FIRST_NOTEBOOK)
 
 demo: $(READY)
-	@$(BIN)/nst gatys astronaut vortex -o out/demo.png
+	@$(BIN)/nst demo
 
 test: $(READY)
 	$(HEADING) "Lint"
@@ -70,7 +70,8 @@ test: $(READY)
 	$(HEADING) "Notebooks"
 	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks --durations=10
 	$(HEADING) "Browser tests"
-	$(BIN)/pytest tests/test_browser.py tests/test_browser_pad_and_brush.py tests/test_browser_video.py
+	$(BIN)/pytest tests/test_browser.py tests/test_browser_pad_and_brush.py \
+		tests/test_browser_video.py tests/test_browser_serving_lab.py tests/test_browser_serving.py
 	$(HEADING) "All passed"
 
 render: $(READY)
@@ -83,19 +84,21 @@ gallery: $(READY)
 	$(BIN)/nst gallery --model adain --styles $(GALLERY) --size 384 --out data/weights/adain.jpg
 
 bench: $(READY)
+	@$(BIN)/nst bench
 	@$(BIN)/nst bench gatys --profile
-	@$(BIN)/nst bench fast
-	@$(BIN)/nst bench adain
 	@$(BIN)/nst bench control
 	@$(BIN)/nst bench video
 
 soak: $(READY)
+	$(BIN)/nst bench --out data/benchmarks
 	$(BIN)/nst bench gatys --size 256 512 --repeats 30 --profile --out data/benchmarks
 	$(BIN)/nst bench fast --size 256 512 --repeats 30 --out data/benchmarks
 	$(BIN)/nst bench adain --size 256 512 --large 4000 6000 --out data/benchmarks
 	$(BIN)/nst bench control --repeats 30 --out data/benchmarks
 	$(BIN)/nst bench video --repeats 30 --frames 30 300 2000 --out data/benchmarks
 	$(BIN)/nst evaluate video --out data/benchmarks
+	$(BIN)/python tools/serving_load.py --json data/benchmarks/serving.json
+	$(BIN)/python tools/serving_fuzz.py 10000
 	NSTLIB_WHOLE_NOTEBOOKS=1 $(BIN)/pytest tests/test_browser.py
 ifdef PICTURES
 	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks

@@ -35,7 +35,6 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 
 from nstlib import kernels, losses, steadiness
 from nstlib.adain import AdaIN, Decoder, Maps, Shape, steering_of, style_of
@@ -291,6 +290,8 @@ class AdaINTask(Task[Decoder]):
         painter = AdaIN(self._encoder, model).in_dtype(self._encoder.dtype)
         pairs = zip(photos[:, None], styles[:, None], strict=True)
         painted = [painter.stylize(photo, style) for photo, style in pairs]
+        from torchvision.utils import make_grid  # takes two seconds to load
+
         sheet: Tensor = make_grid(torch.cat([photos, styles, *painted]), len(photos), padding=4)
         return sheet[None]
 

@@ -7,6 +7,8 @@ spends its time on.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -32,9 +34,35 @@ from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
 from nstlib.transform_net import TransformNet, load_net
 
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the plain form of Gatys' method looks at."""
+
+    content_tap: str
+    style_taps: tuple[str, ...]
+
+    @property
+    def deepest(self) -> str:
+        """The last layer that it computes."""
+        return max(self.content_tap, self.style_taps[-1])  # conv3_4 comes after conv3_1
+
+
 # What Dive into Deep Learning's recipe taps: the deepest is conv5_1.
-D2L_STYLE_TAPS = tuple(f"conv{block}_1" for block in range(1, 6))
-D2L_CONTENT_TAP = "conv4_4"
+D2L = Recipe("conv4_4", tuple(f"conv{block}_1" for block in range(1, 6)))
+
+
+def d2l_within(encoder: Encoder) -> Recipe:
+    """Return that recipe as far as an encoder goes; a file of VGG-19 may hold its first blocks only.
+
+    The content is then taken at the last convolution, if the encoder ends before conv4_4.
+
+    Example:
+        >>> d2l_within(random_encoder("slim")).deepest, d2l_within(random_encoder("vgg19")) == D2L
+        ('conv3_4', True)
+    """
+    content = D2L.content_tap if D2L.content_tap in encoder.convs else [*encoder.convs][-1]
+    return Recipe(content, tuple(tap for tap in D2L.style_taps if tap in encoder.convs))
 
 
 @dataclass(frozen=True)
@@ -109,59 +137,74 @@ def gatys_contenders(
     settings = gatys.Settings(steps=1_000_000, device=str(place))
     small = gatys.optimize(content, style, slim or load_encoder("slim"), settings)
     return {
-        "plain VGG-19, float32": plain_steps(content, style, vgg19),
+        "plain VGG-19, float32": PlainGatys(vgg19).steps(content, style),
         "nstlib on VGG-19, float32": exact,
         "nstlib on VGG-19, precision auto": ours,
         "nstlib on slim, precision auto": small,
     }
 
 
-def plain_steps(content: Tensor, style: Tensor, vgg19: Encoder) -> Iterator[Tensor]:
-    """Run the recipe as a reader would type it from a book: the yardstick of the ratios.
+class PlainGatys:
+    """The recipe as a reader would type it from a book: the yardstick of the ratios.
 
     float32, eager, channels first, every map kept, autograd for every product; d2l's layers.
-    """
-    layers: list[tuple[str, nn.Module]] = []
-    for name, conv in vgg19.convs.items():
-        if name.endswith("_1") and name != "conv1_1":
-            layers.append(("pool", nn.MaxPool2d(2)))
-        assert isinstance(conv, nn.Conv2d)
-        copy = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1).requires_grad_(False)
-        copy.load_state_dict(conv.state_dict())
-        layers.append((name, copy.to(content.device)))
-        if name == D2L_STYLE_TAPS[-1]:
-            break
-        layers.append(("relu", nn.ReLU()))
 
-    def maps_of(image: Tensor) -> dict[str, Tensor]:
+    Args:
+        vgg19: whose weights it has, in copies.
+        recipe: what it looks at.
+    """
+
+    def __init__(self, vgg19: Encoder, recipe: Recipe = D2L) -> None:
+        self.recipe, self.mean, self.std = recipe, vgg19.mean, vgg19.std
+        self.layers: list[tuple[str, nn.Module]] = []
+        for name, conv in vgg19.convs.items():
+            if name.endswith("_1") and name != "conv1_1":
+                self.layers.append(("pool", nn.MaxPool2d(2)))
+            self.layers.append((name, _typed(conv, padding=1).to(vgg19.mean.device)))
+            if name == recipe.deepest:
+                break
+            self.layers.append(("relu", nn.ReLU()))
+
+    def steps(self, content: Tensor, style: Tensor) -> Iterator[Tensor]:
+        """Yield the picture after each step, normalised as VGG-19 sees it."""
+        recipe = self.recipe
+        with torch.no_grad():
+            content_map = self._maps(self.normalized(content))[recipe.content_tap]
+            style_maps = self._maps(self.normalized(style))
+            grams = {tap: _gram(style_maps[tap]) for tap in recipe.style_taps}
+        image = nn.Parameter(self.normalized(content))
+        optimizer = torch.optim.Adam([image], lr=0.9)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=50, gamma=0.8)
+        while True:
+            maps = self._maps(image)
+            loss = F.mse_loss(maps[recipe.content_tap], content_map)
+            for tap in recipe.style_taps:
+                loss = loss + 1e4 * F.mse_loss(_gram(maps[tap]), grams[tap])
+            loss = loss + 5 * (image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean())
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+            yield image
+
+    def normalized(self, picture: Tensor) -> Tensor:
+        """Return a picture as VGG-19 sees it."""
+        return (picture - self.mean) / self.std
+
+    def shown(self, image: Tensor) -> Tensor:
+        """Return what :meth:`steps` yields as a picture in [0, 1]."""
+        return (image.detach() * self.std + self.mean).clamp(0, 1)
+
+    def _maps(self, image: Tensor) -> dict[str, Tensor]:
         maps = {}
-        for name, layer in layers:
+        for name, layer in self.layers:
             image = maps[name] = layer(image)
         return maps
 
-    def gram(features: Tensor) -> Tensor:
-        flat = features.flatten(2)[0]  # (C, H·W)
-        return flat @ flat.T / flat.numel()
 
-    def normalise(image: Tensor) -> Tensor:
-        return (image - vgg19.mean) / vgg19.std
-
-    with torch.no_grad():
-        content_map = maps_of(normalise(content))[D2L_CONTENT_TAP]
-        style_maps = maps_of(normalise(style))
-        grams = {tap: gram(style_maps[tap]) for tap in D2L_STYLE_TAPS}
-    image = nn.Parameter(normalise(content))
-    optimizer = torch.optim.Adam([image], lr=0.9)
-    while True:
-        maps = maps_of(image)
-        loss = F.mse_loss(maps[D2L_CONTENT_TAP], content_map)
-        for tap in D2L_STYLE_TAPS:
-            loss = loss + 1e4 * F.mse_loss(gram(maps[tap]), grams[tap])
-        loss = loss + 5 * (image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean())
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        yield image
+def _gram(features: Tensor) -> Tensor:
+    flat = features.flatten(2)[0]  # (C, H·W)
+    return flat @ flat.T / flat.numel()
 
 
 # ------------------------------------------------------------------------------------- fast nets
@@ -292,13 +335,23 @@ def adain_large(height: int, width: int, shipped: AdaIN | None = None) -> Large:
 
 
 class PeakMemory:
-    """By how much this process grew within a block, at the most: looked at every few milliseconds."""
+    """By how much this process grew within a block, at the most: ``bytes``, once the block has ended.
+
+    Linux itself marks how much a process held at the most; elsewhere it is looked at every 20 ms, and
+    what is over sooner is missed. Blocks do not nest. What was freed before goes back to the system
+    first; what is freed within may be kept and taken again, as it is in use.
+    """
 
     def __enter__(self) -> Self:
+        gc.collect()
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)
         self._process, self._over = psutil.Process(), threading.Event()
         self._before, self.bytes = self._process.memory_info().rss, 0
+        self._is_marked = _begins_mark(self._before)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
+        if not self._is_marked:
+            self._watcher.start()
         return self
 
     def _watch(self) -> None:
@@ -307,7 +360,24 @@ class PeakMemory:
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._watcher.join()
+        if self._is_marked:
+            self.bytes = max(0, _mark() - self._before)
+        else:
+            self._watcher.join()
+
+
+def _begins_mark(held: int) -> bool:
+    """Let Linux begin anew to mark what this process holds at the most; say whether it did."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # "5" is the mark, in proc(5)
+        return _mark() - held < 2**24  # an older one would lie far above
+    except (OSError, LookupError):
+        return False
+
+
+def _mark() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(dict(line.split(":", 1) for line in lines)["VmHWM"].split()[0])
 
 
 class PlainAdaIN(nn.Module):
@@ -390,10 +460,10 @@ def compare(contenders: Mapping[str, Callable[[], object]], repeats: int = 15) -
     for turn in range(repeats + 2):
         for name, work in contenders.items():
             work()  # not counted: in a run each step finds the caches as one of its kind left them
-            _wait_for_device()
+            wait_for_device()
             started = time.perf_counter()
             work()
-            _wait_for_device()
+            wait_for_device()
             if turn >= 2:  # the first turns fill caches and choose algorithms
                 times[name].append(1000 * (time.perf_counter() - started))
     return as_rows(times)
@@ -441,7 +511,7 @@ def profile(
     with torch.profiler.profile(activities=activities, acc_events=True) as watched:
         for _ in range(steps):
             next(run)
-        _wait_for_device()
+        wait_for_device()
         whole = 1000 * (time.perf_counter() - started) / steps
     spent = dict.fromkeys([*PARTS, REST], 0.0)
     for event in watched.key_averages():
@@ -521,7 +591,8 @@ def _advance(steps: Iterator[object]) -> Callable[[], object]:
     return lambda: next(steps)
 
 
-def _wait_for_device() -> None:
+def wait_for_device() -> None:
+    """Return when a GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     elif torch.backends.mps.is_available():

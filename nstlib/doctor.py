@@ -29,11 +29,12 @@ OLDEST_TORCH = (2, 11)
 OLDEST_TORCHVISION = (0, 26)
 EXTRAS: dict[str, tuple[str, ...]] = {
     "video": ("av", "cv2"),
-    "serve": ("fastapi", "uvicorn", "python_multipart"),
+    "serve": ("fastapi", "fastapi_offline", "uvicorn", "python_multipart"),
     "train": ("tensorboard",),
     "dev": (
-        *("build", "hatchling", "jupytext", "mypy", "nbclient", "nbformat", "nbval", "packaging"),
-        *("playwright", "pytest", "pytest_timeout", "xdist", "yaml", "ruff"),
+        *("build", "hatchling", "httpx", "hypothesis", "jupytext", "mypy", "nbclient", "nbformat"),
+        *("nbval", "packaging", "playwright", "pytest", "pytest_timeout", "xdist", "yaml", "ruff"),
+        "schemathesis",
     ),
 }
 NOTEBOOKS = ("jupyterlab", "ipywidgets", "anywidget")

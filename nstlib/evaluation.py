@@ -20,7 +20,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from nstlib import config, gatys, losses
 from nstlib.adain import AdaIN
-from nstlib.encoders import Encoder, check_taps
+from nstlib.encoders import Encoder, check_taps, find_vgg19_weights, load_encoder
 from nstlib.images import load_image
 from nstlib.transform_net import TransformNet
 
@@ -120,6 +120,47 @@ def targets_of(
 def distance_to(maps: Mapping[str, Tensor], targets: Mapping[str, _StyleLoss]) -> float:
     """Return how far maps are from what :func:`targets_of` returned, a mean over the judged taps."""
     return float(torch.stack([loss(maps[tap]) for tap, loss in targets.items()]).mean())
+
+
+@dataclass(frozen=True)
+class Left:
+    """The shares of a photo's distance to a style that are left, by both measures; 0 is best."""
+
+    gram: float
+    statistics: float  # of means and deviations
+
+
+def judging(judge: Encoder, photo: Tensor, style: Tensor) -> Callable[[Tensor], Left]:
+    """Return what says of a photo's stylised forms what is left of its distance to the style.
+
+    Raises:
+        ValueError: the judge lacks a tap.
+
+    Example:
+        >>> from nstlib.encoders import random_encoder
+        >>> photo, style = torch.rand(2, 1, 3, 32, 32)
+        >>> left_of = judging(random_encoder(), photo, style)
+        >>> left_of(photo), left_of(style)
+        (Left(gram=1.0, statistics=1.0), Left(gram=0.0, statistics=0.0))
+    """
+    check_taps(judge, JUDGED_TAPS, "judge")
+    kinds = (losses.GramLoss, losses.StatisticsLoss)
+    with torch.no_grad():
+        targets = [targets_of(judge, style, kind) for kind in kinds]
+        before = [distance_to(judge(photo, JUDGED_TAPS), target) for target in targets]
+
+    @torch.no_grad()
+    def left_of(painted: Tensor) -> Left:
+        maps = judge(painted, JUDGED_TAPS)
+        after = [distance_to(maps, target) for target in targets]
+        return Left(*(now / then for now, then in zip(after, before, strict=True)))
+
+    return left_of
+
+
+def best_judge() -> Encoder:
+    """Return VGG-19 where its weights are found on this machine, else the slim encoder that ships."""
+    return load_encoder("slim" if find_vgg19_weights() is None else "vgg19")
 
 
 def evaluate_encoder(

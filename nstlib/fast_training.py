@@ -30,7 +30,6 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 
 from nstlib import kernels, losses, steadiness
 from nstlib.config import Range, ranges_of
@@ -228,6 +227,8 @@ class FastNetTask(Task[TransformNet]):
         shown = self.crops.batch(1, 4, seed=0) if self.shown is None else self.shown
         shown = shown.to(model.head.weight.device)
         rows = [model(shown, model.condition(name)) for name in shape.styles or [None]]
+        from torchvision.utils import make_grid  # takes two seconds to load
+
         sheet: Tensor = make_grid(torch.cat([shown, *rows]).cpu(), nrow=len(shown), padding=4)
         return sheet[None]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import run
 from PIL import Image
 
 import nstlib
-from nstlib import adain, cli, images, transform_net, video
+from nstlib import adain, images, transform_net, video
 from nstlib.adain import AdaIN
 from nstlib.cli import morph
 from nstlib.interpolation import path_weights
@@ -21,10 +22,6 @@ av = pytest.importorskip("av")
 THREE = ("vortex", "mosaic", "marbling")
 OF_NET = ("vortex", "gilded", "engraving")
 SMALL = ("--size", "48", "--style-size", "48", "--device", "cpu")
-
-
-def run(*arguments: str | Path) -> int:
-    return cli.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -143,7 +140,7 @@ def test_the_photo_and_each_style_are_encoded_once(
     ("flags", "sentence"),
     [
         ("vortex", "there is one style, 'vortex'; a walk takes two or more"),
-        ("vortex mosaic -o walk.avi", "out is 'walk.avi'; its suffix must be one of .mp4, .gif"),
+        ("vortex mosaic -o walk.avi", "'walk.avi' must end in .mp4 or .gif"),
         ("vortex mosaic --seconds 0", "seconds is 0.0; it must lie in [0.1, 3600]"),
         ("vortex mosaic --seconds nan", "seconds is nan"),
         ("vortex mosaic --rate 0", "rate is 0.0; it must lie in [1, 1000]"),

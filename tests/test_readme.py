@@ -1,9 +1,8 @@
-"""What the README says is so: its code runs, its targets, files and commands exist."""
+"""What the README says is so: its code runs, its targets and files exist. Its commands: test_examples."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -70,25 +69,3 @@ def test_listed_notebooks_are_those_that_exist(readme: str, root: Path) -> None:
     rows = re.findall(r"^\| (\w\d) [^|]+\| ([^|]+) \|$", readme, flags=re.MULTILINE)
     there = {number for number, text in rows if text != "planned"}
     assert there == {path.name[:2] for path in (root / "notebooks").glob("*.ipynb")}
-
-
-def test_commands_parse(readme: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each `nst …` line names a subcommand, and only flags that this subcommand has."""
-    from nstlib.cli import main
-
-    pages = ("mine/README.md", "evaluation/README.md")
-    pages += tuple(f"weights/{card}.md" for card in ("adain", "fast", "slim"))
-    text = readme + "".join((root / "data" / page).read_text() for page in pages)
-    text = text.replace("\\\n", " ")  # a line that goes on in the next
-    lines = re.findall(r"^ *(nst .*)$", text, flags=re.MULTILINE)
-    assert lines
-    for line in lines:
-        words = shlex.split(line)[1:]
-        # Commands that have subjects of their own: `nst train fast`.
-        command = words[: 2 if words[0] in ("train", "evaluate", "bench") else 1]
-        rest = words[len(command) :]
-        with pytest.raises(SystemExit) as stopped:
-            main([*command, "--help"])
-        assert stopped.value.code == 0, line
-        flags = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", capsys.readouterr().out))
-        assert {word for word in rest if word.startswith("-")} <= flags

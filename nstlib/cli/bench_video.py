@@ -6,12 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nstlib.cli.flags import add_device
+from nstlib.cli.parsers import add_command
+
+EXAMPLES = """
+nst bench video --frames 30 300
+nst bench video --size 144 --repeats 3 --runs 2 --frames 30 --out measured/
+"""
+
 
 def add_bench_video(subjects: Any) -> None:
     """Add the subject to ``nst bench``."""
-    subject = subjects.add_parser(
-        "video", help="a clip from file to file: each stage, all together, and the memory it takes"
-    )
+    summary = "a clip from file to file: each stage, all together, and the memory it takes"
+    subject = add_command(subjects, "video", summary, EXAMPLES)
     subject.add_argument(
         "--size", type=int, default=216, help="shorter side of its frames, px (%(default)s)"
     )
@@ -28,7 +35,7 @@ def add_bench_video(subjects: Any) -> None:
         default=[30, 300],
         help="lengths of clips whose memory is weighed, in a process each %(default)s",
     )
-    subject.add_argument("--device", default="auto")
+    add_device(subject)
     subject.add_argument("--out", type=Path, help="a folder for video.json")
     subject.set_defaults(run=_run_bench_video)
 

@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nstlib import masks
-from nstlib.adain import ALPHA
-from nstlib.cli.flags import numbers
+from nstlib import images, masks
+from nstlib.cli.flags import (
+    OWN_PICTURES,
+    Parameter,
+    UsageError,
+    add_weights,
+    check_kept,
+    existing_file,
+    find_picture,
+    parameters_of,
+    whole,
+)
 from nstlib.config import Range
-from nstlib.errors import ImageError, NstError
 from nstlib.images import resize
-from nstlib.strokes import STROKE_SIZE
 
 STYLE_SIZE = 512  # px: the shorter side that AdaIN sees a style at
-STYLE_SIZE_HELP = (
-    "shorter side that a style is seen at, or its own if smaller "
-    f"({STYLE_SIZE}); how large the strokes are, --stroke-size says"
-)
 
 # ------------------------------------------------------------------------------- what can be turned
 
-CONTROLS: dict[str, Range | str] = {
-    "alpha": ALPHA,
-    "style_weight": "where the net's dial stands (its upper end)",
-    "keep_color": "keep the photo's colours",
-    "match": "what the photo's maps take from the style's",
-    "stroke_size": STROKE_SIZE,
-}
-CHOICES = {  # what they mean; which of them there are, a stylist's signature says
-    "luminance": "only light and dark are painted",
-    "match": "the styles are recoloured before",
-    "deviation": "mean and spread of each channel, which is AdaIN",
-    "whitening": "how channels go together too, whitened and then coloured",
-    "transport": "that too, by the shortest way",
-}
+CONTROLS = ("alpha", "style_weight", "keep_color", "match", "stroke_size")
 
 Stylize = Callable[..., Tensor]  # the method of a Stylist or a NetStylist
 
@@ -52,17 +40,11 @@ def add_controls(command: argparse.ArgumentParser, *stylize: Stylize) -> None:
 
     One that is not given is left out, so that the signature's default stands.
     """
-    known: dict[str, _Control] = {}
+    known: dict[str, Parameter] = {}
     for method in stylize:
         known = _controls_of(method) | known
     for name in (name for name in CONTROLS if name in known):
-        command.add_argument(
-            "--" + name.replace("_", "-"),
-            type=str if known[name].choices else float,
-            choices=known[name].choices or None,
-            default=argparse.SUPPRESS,
-            help=known[name].help,
-        )
+        known[name].add_to(command)
 
 
 def controls(options: argparse.Namespace, stylize: Stylize, painter: str) -> dict[str, Any]:
@@ -75,55 +57,31 @@ def controls(options: argparse.Namespace, stylize: Stylize, painter: str) -> dic
     given = {name: value for name, value in vars(options).items() if name in CONTROLS}
     check_idle(painter, given.keys() - known.keys())
     for name, value in given.items():
-        if isinstance(meaning := CONTROLS[name], Range):
+        if isinstance(meaning := known[name].meaning, Range):
             meaning.check(name, value)
     return {name: given.get(name, control.default) for name, control in known.items()}
 
 
 def check_idle(painter: str, names: Iterable[str]) -> None:
-    """Raise ValueError for what was given although ``painter`` has no use for it."""
+    """Raise UsageError for what was given although ``painter`` has no use for it."""
     if idle := ", ".join("--" + name.replace("_", "-") for name in sorted(names)):
-        raise ValueError(f"{idle}: of no effect on {painter}")
+        raise UsageError(f"{idle}: of no effect on {painter}")
 
 
-@dataclass(frozen=True)
-class _Control:
-    """A parameter of a stylist's ``stylize``."""
-
-    meaning: Range | str
-    choices: tuple[str, ...]  # none: it is a number
-    default: Any
-
-    @property
-    def help(self) -> str:
-        """The meaning, what it takes, and the default."""
-        default = "" if self.default is None else f" ({self.default})"
-        if isinstance(self.meaning, Range):
-            low, high = self.meaning.low, self.meaning.high
-            return f"{self.meaning.meaning}, {low:g} to {high:g}{default}"
-        if not self.choices:
-            return f"{self.meaning}{default}"
-        means = "; ".join(f"{choice}: {CHOICES[choice]}" for choice in self.choices)
-        return f"{self.meaning}{default}. {means}"
-
-
-def _controls_of(stylize: Stylize) -> dict[str, _Control]:
+def _controls_of(stylize: Stylize) -> dict[str, Parameter]:
     """Return the controls among the parameters of ``stylize``, as its signature states them."""
-    hints = get_type_hints(stylize)
-    return {
-        name: _Control(CONTROLS[name], _choices(hints[name]), parameter.default)
-        for name, parameter in inspect.signature(stylize).parameters.items()
-        if name in CONTROLS
-    }
-
-
-def _choices(hint: Any) -> tuple[str, ...]:
-    """Return the values of a ``Literal``, also of one that may be None."""
-    literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
-    return get_args(literals[0]) if literals else ()
+    return {name: of for name, of in parameters_of(stylize).items() if name in CONTROLS}
 
 
 # --------------------------------------------------------------------------------- several styles
+
+
+def add_style(command: argparse.ArgumentParser, more: str) -> None:
+    """Add the style, by its place or by ``--style``, of which there may be several."""
+    known = ", ".join(images.style_names())
+    style = command.add_argument("style", metavar="[style]", help=f"{OWN_PICTURES}{known}; {more}")
+    style.required = False  # with nargs="?" it could not stand after a flag, before Python 3.13
+    add_mixture(command, styles="the style; or again and again for a mixture of several")
 
 
 def add_mixture(command: argparse.ArgumentParser, styles: str) -> None:
@@ -131,16 +89,11 @@ def add_mixture(command: argparse.ArgumentParser, styles: str) -> None:
     command.add_argument(
         "--style", nargs="+", action="extend", dest="styles", metavar="STYLE", help=styles
     )
-    command.add_argument(
-        "--weights",
-        nargs="+",
-        type=numbers(float, ".3 .7"),
-        metavar="WEIGHT",
-        help="of several styles; divided by their sum (equal)",
-    )
+    add_weights(command)
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--mask",
+        type=existing_file,
         action="append",
         default=[],
         metavar="FILE",
@@ -161,21 +114,40 @@ def styles_asked(options: argparse.Namespace, after: str = "photo") -> list[str]
     """Return what was named as a style: by its place, or by flags.
 
     Raises:
-        ValueError: there is none, or both ways were taken.
+        UsageError: there is none, or both ways were taken.
     """
     if options.style and options.styles:
-        raise ValueError(
+        raise UsageError(
             f"there is a style after the {after}, {options.style!r}, and --style "
             f"{' '.join(options.styles)}; it takes one or the other"
         )
     if not options.style and not options.styles:
-        raise ValueError(f"there is no style: name one after the {after}, or several with --style")
+        raise UsageError(f"there is no style: name one after the {after}, or several with --style")
     return options.styles or [options.style]
 
 
-def weights(options: argparse.Namespace) -> list[float] | None:
-    """Return the weights as one list, whether they were written ``.3 .7`` or ``0.3,0.7``."""
-    return options.weights and [weight for part in options.weights for weight in part]
+def add_style_size(command: argparse.ArgumentParser) -> None:
+    """Add how large AdaIN sees a style; :func:`style_size` reads it."""
+    command.add_argument(
+        "--style-size",
+        type=whole,
+        default=argparse.SUPPRESS,
+        help=f"shorter side that a style is seen at, or its own if smaller ({STYLE_SIZE}); how large "
+        "the strokes are, --stroke-size says",
+    )
+
+
+def style_size(options: argparse.Namespace) -> int:
+    """Return the shorter side that AdaIN sees a style at."""
+    size: int = getattr(options, "style_size", STYLE_SIZE)
+    return size
+
+
+class Photo(NamedTuple):
+    """A photo (1, 3, H, W), and a region (styles, 1, H, W) for each style, where there are any."""
+
+    image: Tensor
+    mask: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -191,7 +163,8 @@ class Regions:
         """Return those that the flags ask for, of a number of styles.
 
         Raises:
-            ImageError: a mask cannot be read, or is one of the files to be written.
+            ImageError: a mask cannot be read.
+            UsageError: a mask is one of the files to be written.
             ValueError: they do not fit the styles, or the rectangle not a picture.
         """
         count = 1 if options.foreground else len(options.mask)
@@ -209,21 +182,23 @@ class Regions:
         files = [(name, masks.load_mask(name)) for name in options.mask]
         return cls(files, options.foreground and tuple(options.foreground), styles)
 
+    def photo(self, name: str, size: int | None) -> Photo:
+        """Return a photo and its regions."""
+        photo = find_picture(name, size)
+        return Photo(photo, self.on(photo))
+
     def on(self, photo: Tensor) -> Tensor | None:
         """Return a region (1, 1, H, W) for each style on a photo, (styles, 1, H, W), or None.
 
         Raises:
             ValueError: a mask of another shape than the photo, or nothing to be cut out.
-            NstError: OpenCV is missing, which cuts.
+            ImportError: OpenCV is missing, which cuts.
         """
         if not self.files and not self.rectangle:
             return None
         parts = [_on_photo(name, mask, photo) for name, mask in self.files]
         if self.rectangle:
-            try:
-                parts = [masks.foreground(photo, self.rectangle)]
-            except ImportError as error:
-                raise NstError(str(error)) from error
+            parts = [masks.foreground(photo, self.rectangle)]
         regions = torch.cat(parts)
         if self.styles > len(regions):
             rest = 1 - masks.shares(regions).sum(dim=0, keepdim=True)
@@ -255,21 +230,3 @@ def _check_rectangle(left: float, top: float, right: float, bottom: float) -> No
             f"--foreground is {left:g} {top:g} {right:g} {bottom:g}; it takes LEFT TOP RIGHT BOTTOM "
             "in [0, 1], left of right and top above bottom"
         )
-
-
-# ------------------------------------------------------------------------------------------ files
-
-
-def check_kept(out: Path, kind: str, files: Iterable[str]) -> None:
-    """Raise ImageError if ``out`` is one of the files that it is made of."""
-    if out.resolve() in {Path(name).resolve() for name in files}:
-        raise ImageError(f"'{out}' is a {kind}, which would be overwritten")
-
-
-@contextmanager
-def about(photo: str) -> Iterator[None]:
-    """Say of which photo it is that what was asked for cannot be: of many, it is left out."""
-    try:
-        yield
-    except ValueError as error:
-        raise ImageError(f"{photo}: {error}") from error

@@ -1,4 +1,4 @@
-"""``nst evaluate``, ``nst bench`` and ``nst doctor``: how good, how fast, and what is there."""
+"""``nst evaluate`` and ``nst doctor``: how good, and what is there."""
 
 from __future__ import annotations
 
@@ -6,20 +6,43 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from torch import Tensor
 from tqdm import tqdm
 
-from nstlib.cli.bench_video import add_bench_video
-from nstlib.cli.flags import find_picture, numbers
+from nstlib.cli.flags import add_encoder, add_trained, existing_file, find_picture, numbers, whole
+from nstlib.cli.parsers import add_command
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
 
-if TYPE_CHECKING:
-    from nstlib.benchmarks import Row
+EXAMPLES = {
+    "evaluate": "nst evaluate video --out out",
+    "encoder": """
+nst evaluate encoder --pictures pictures
+nst evaluate encoder --encoders slim vgg19 random --pictures pictures --out out
+""",
+    "fast": """
+nst evaluate fast --photos photos
+nst evaluate fast --net net.safetensors --photos photos --style-weights 1,10,30 --out out
+""",
+    "adain": """
+nst evaluate adain --photos photos --styles paintings --out out
+nst evaluate adain --photos photos --styles paintings --gatys --out out
+""",
+    "control": """
+nst evaluate control --photos photos --styles paintings --out out
+""",
+    "video": """
+nst evaluate video --out out
+nst evaluate video --style vortex marbling --frames 12 --out out
+""",
+    "doctor": """
+nst doctor
+nst doctor --json
+""",
+}
 
 CLIP_STYLES = ("vortex", "stained_glass", "marbling", "engraving")
 
@@ -28,62 +51,73 @@ CLIP_STYLES = ("vortex", "stained_glass", "marbling", "engraving")
 
 def add_evaluate(commands: Any) -> None:
     """Add ``nst evaluate`` with its subjects."""
-    command = commands.add_parser("evaluate", help="measure quality by the pictures that come out")
+    command = add_command(
+        commands, "evaluate", "measure quality by the pictures that come out", EXAMPLES["evaluate"]
+    )
     subjects = command.add_subparsers(required=True, metavar="WHAT")
-    encoder = subjects.add_parser("encoder", help="Gatys through it, judged by VGG-19")
+    encoder = add_command(
+        subjects, "encoder", "Gatys through it, judged by VGG-19", EXAMPLES["encoder"]
+    )
     encoder.add_argument(
         "--pictures", type=Path, required=True, help="the folder that the pairs' paths start from"
     )
     encoder.add_argument(
-        "--pairs", type=Path, help="a CSV with content,style (the 20 held-out ones)"
+        "--pairs", type=existing_file, help="a CSV with content,style (the 20 held-out ones)"
     )
     encoder.add_argument(
         "--encoders", nargs="+", default=["slim"], help="slim, vgg19, random, or .safetensors files"
     )
     encoder.add_argument("--out", type=Path, help="a folder for encoder.json")
     encoder.set_defaults(run=_run_evaluate_encoder)
-    fast = subjects.add_parser("fast", help="a fast net on held-out photos, judged by VGG-19")
-    fast.add_argument("--net", default="fast", help="the one that ships, or a file of weights")
+    fast = add_command(
+        subjects, "fast", "a fast net on held-out photos, judged by VGG-19", EXAMPLES["fast"]
+    )
+    add_trained(fast, "--net", "fast")
     fast.add_argument(
         "--style", nargs="+", help="pictures of the net's styles, in its order (by their names)"
     )
     fast.add_argument(
         "--photos", type=Path, required=True, help="a folder, of which the held-out are taken"
     )
-    fast.add_argument("--count", type=int, default=20, help="so many of them (%(default)s)")
+    fast.add_argument("--count", type=whole, default=20, help="so many of them (%(default)s)")
     fast.add_argument(
         "--style-weights", type=numbers(float, "1,10,100"), help="places of the dial (its own)"
     )
     fast.add_argument("--out", type=Path, help="a folder for fast-quality.json")
     fast.set_defaults(run=_run_evaluate_fast)
-    adain = subjects.add_parser("adain", help="AdaIN on held-out pictures, beside Gatys' method")
-    adain.add_argument("--model", default="adain", help="the one that ships, or a file of weights")
+    adain = add_command(
+        subjects, "adain", "AdaIN on held-out pictures, beside Gatys' method", EXAMPLES["adain"]
+    )
+    add_trained(adain, "--model", "adain")
     _add_folders(adain, photos=20, styles=10)
     adain.add_argument("--gatys", action="store_true", help="judge Gatys' method too: minutes")
     adain.add_argument(
-        "--gatys-pairs", type=int, default=10, help="… on so many of the pairs (%(default)s)"
+        "--gatys-pairs", type=whole, default=10, help="… on so many of the pairs (%(default)s)"
     )
     adain.add_argument(
         "--out", type=Path, required=True, help="a folder for adain-quality.json, .md and .png"
     )
     adain.set_defaults(run=_run_evaluate_adain)
-    control = subjects.add_parser("control", help="AdaIN's ways to keep colours and to match maps")
-    control.add_argument(
-        "--model", default="adain", help="the one that ships, or a file of weights"
+    control = add_command(
+        subjects, "control", "AdaIN's ways to keep colours and to match maps", EXAMPLES["control"]
     )
+    add_trained(control, "--model", "adain")
     _add_folders(control, photos=10, styles=20)
     control.add_argument("--out", type=Path, required=True, help="a folder for adain-control.json")
     control.set_defaults(run=_run_evaluate_control)
-    video = subjects.add_parser(
-        "video", help="how steady clips are, and how much style they keep, on made clips"
+    video = add_command(
+        subjects,
+        "video",
+        "how steady clips are, and how much style they keep, on made clips",
+        EXAMPLES["video"],
     )
-    video.add_argument("--model", default="adain", help="AdaIN's: what ships, or a file of weights")
-    video.add_argument("--net", default="fast", help="the fast net: what ships, or a file")
+    add_trained(video, "--model", "adain")
+    add_trained(video, "--net", "fast")
     video.add_argument(
         "--style", nargs="+", default=CLIP_STYLES, help="styles of the fast net (%(default)s)"
     )
-    video.add_argument("--frames", type=int, default=24, help="of each clip (%(default)s)")
-    video.add_argument("--encoder", default="vgg19", help="the judge of style (%(default)s)")
+    video.add_argument("--frames", type=whole, default=24, help="of each clip (%(default)s)")
+    add_encoder(video, default="vgg19", what="the judge of style")
     video.add_argument("--out", type=Path, required=True, help="a folder for video-quality.json")
     video.set_defaults(run=_run_evaluate_video)
 
@@ -95,7 +129,7 @@ def _add_folders(command: argparse.ArgumentParser, photos: int, styles: int) -> 
             f"--{kind}", type=Path, required=True, help="a folder, of which the held-out are taken"
         )
         command.add_argument(
-            flag, type=int, default=count, help=f"so many {kind}, from all over it (%(default)s)"
+            flag, type=whole, default=count, help=f"so many {kind}, from all over it (%(default)s)"
         )
 
 
@@ -103,7 +137,7 @@ def _run_evaluate_encoder(options: argparse.Namespace) -> None:
     from nstlib import benchmarks, evaluation
 
     judge = load_encoder("vgg19")
-    pairs = evaluation.read_pairs(options.pairs)
+    pairs = evaluation.read_pairs(options.pairs and Path(options.pairs))
     summaries, details = [], {}
     for name in options.encoders:
         results = []
@@ -254,93 +288,16 @@ def _encoder(name: str) -> Encoder:
     )
 
 
-# ---------------------------------------------------------------------------------------- bench
-
-
-def add_bench(commands: Any) -> None:
-    """Add ``nst bench`` with its subjects."""
-    command = commands.add_parser("bench", help="measure speed: ratios in one run, medians")
-    subjects = command.add_subparsers(required=True, metavar="WHAT")
-    for what, work, size, help_text in (
-        ("gatys", "step", 256, "one step, against VGG-19 as a book has it"),
-        ("fast", "pass", 512, "one pass of a fast net, against the plain one"),
-        ("adain", "pass", 512, "one pass of AdaIN, against the plain one"),
-        ("control", "answer", 384, "one answer of each control, against AdaIN with nothing kept"),
-    ):
-        subject = subjects.add_parser(what, help=help_text)
-        subject.add_argument(
-            "--size", type=int, nargs="+", default=[size], help="sides in pixels %(default)s"
-        )
-        subject.add_argument(
-            "--repeats", type=int, default=15, help="timed runs of each (%(default)s)"
-        )
-        if what == "gatys":
-            subject.add_argument("--profile", action="store_true", help="also say where time goes")
-        if what == "adain":
-            subject.add_argument(
-                "--large",
-                type=int,
-                nargs=2,
-                metavar=("HEIGHT", "WIDTH"),
-                help="also time a photo in tiles, and weigh its memory",
-            )
-        subject.add_argument("--device", default="auto")
-        subject.add_argument("--out", type=Path, help=f"a folder for {what}.json")
-        subject.set_defaults(run=_run_bench, what=what, work=work, profile=False, large=None)
-    add_bench_video(subjects)
-
-
-def _rows_of(what: str) -> Callable[..., list[Row]]:
-    """Return what measures a subject; the controls' brings the widgets, which others do without."""
-    if what == "control":
-        from nstlib import control_benchmarks
-
-        return control_benchmarks.control_rows
-    from nstlib import benchmarks
-
-    rows: Callable[..., list[Row]] = getattr(benchmarks, f"{what}_rows")
-    return rows
-
-
-def _run_bench(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks
-
-    rows_of = _rows_of(options.what)
-    machine = benchmarks.machine()
-    for key, value in machine.items():
-        print(f"{key}: {value}")
-    sizes: list[dict[str, object]] = []
-    for size in options.size:
-        rows = rows_of(size, options.repeats, device=options.device)
-        print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows, options.work)}")
-        sizes.append({"size": size, "rows": rows})
-        if options.profile:
-            parts = benchmarks.gatys_parts(size, device=options.device)
-            print(f"\n{benchmarks.parts_table(parts)}")
-            sizes[-1]["parts"] = parts
-    content: dict[str, object] = {
-        "machine": machine,
-        "repeats": options.repeats,
-        "device": options.device,
-        "sizes": sizes,
-    }
-    if options.large:
-        content["large"] = large = benchmarks.adain_large(*options.large)
-        print(
-            f"\n{large.height} × {large.width} px in tiles: {large.seconds:.0f} s, "
-            f"{large.gigabytes:.2f} GB beyond the photo and the result"
-        )
-    if options.out:
-        benchmarks.write_json(options.out / f"{options.what}.json", content)
-
-
 # --------------------------------------------------------------------------------------- doctor
 
 
 def add_doctor(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser(
-        "doctor", help="say what this installation has, and what to do about each gap"
+    command = add_command(
+        commands,
+        "doctor",
+        "say what this installation has, and what to do about each gap",
+        EXAMPLES["doctor"],
     )
     command.add_argument("--json", action="store_true", help="print the findings as JSON")
     command.set_defaults(run=_run_doctor)

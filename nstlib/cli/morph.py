@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +11,19 @@ from tqdm import tqdm
 
 from nstlib import adain, images, transform_net, video
 from nstlib.cli import control
-from nstlib.cli.flags import OWN_PICTURES, find_picture, make_folder
+from nstlib.cli.flags import (
+    OWN_PICTURES,
+    UsageError,
+    add_device,
+    add_out,
+    add_painter,
+    add_size,
+    check_kept,
+    clip_file,
+    find_picture,
+    make_folder,
+)
+from nstlib.cli.parsers import add_command
 from nstlib.config import Range
 from nstlib.interpolation import path_weights
 from nstlib.stylist import NetStylist, Stylist
@@ -22,22 +33,21 @@ SECONDS_A_STYLE = 2
 SLOWEST = 1  # frames a second; how many at most, the kind of clip says
 FRAMES_AT_ONCE = 4  # a pass: more are no faster, and take more memory
 
-EXAMPLES = f"""examples:
-  nst morph astronaut vortex mosaic marbling -o walk.mp4
-  nst morph photo.jpg a.jpg b.jpg --open --seconds 5 --keep-color luminance -o walk.mp4
-  nst morph coffee vortex gilded engraving --net fast --size 256 --rate 15 -o walk.gif
-
-Without --seconds, the clip stays {SECONDS_A_STYLE} s with each style.
+EXAMPLES = """
+nst morph astronaut vortex mosaic marbling -o walk.mp4
+nst morph photo.jpg a.jpg b.jpg --open --seconds 5 --keep-color luminance -o walk.mp4
+nst morph coffee vortex gilded engraving --net fast --size 256 --rate 15 -o walk.gif
 """
 
 
 def add_morph(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "morph",
-        help="walk through styles, in a clip",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "walk through styles, in a clip",
+        EXAMPLES,
+        f"Without --seconds, the clip stays {SECONDS_A_STYLE} s with each style.",
     )
     photos, styles = ", ".join(images.sample_names()), ", ".join(images.style_names())
     command.add_argument("photo", help=OWN_PICTURES + photos)
@@ -65,19 +75,11 @@ def add_morph(commands: Any) -> None:
         help=f"frames a second, from {SLOWEST} to {rates} (%(default)s)",
     )
     control.add_controls(command, Stylist.stylize, NetStylist.stylize)
-    painter = command.add_mutually_exclusive_group()
-    painter.add_argument("--model", help="AdaIN's weights: 'adain', or a file (adain)")
-    painter.add_argument("--net", help="paint by a fast net: 'fast', or a file of weights")
-    command.add_argument(
-        "--size", type=int, default=384, help="shorter side in pixels (%(default)s)"
-    )
-    command.add_argument(
-        "--style-size", type=int, default=argparse.SUPPRESS, help=control.STYLE_SIZE_HELP
-    )
-    command.add_argument("--device", default="auto")
-    command.add_argument(
-        "-o", "--out", type=Path, required=True, help=f"a clip: {' or '.join(video.FASTEST)}"
-    )
+    add_painter(command)
+    add_size(command, 384)
+    control.add_style_size(command)
+    add_device(command)
+    add_out(command, f"a clip: {' or '.join(video.FASTEST)}", clip_file)
     command.set_defaults(run=_run_morph)
 
 
@@ -98,20 +100,16 @@ def _run_morph(options: argparse.Namespace) -> None:
 
 def _table(options: argparse.Namespace) -> Tensor:
     """Return how much of each style a frame takes, (frames, styles), or say what is wrong."""
-    suffix = options.out.suffix.lower()
-    if suffix not in video.FASTEST:
-        known = ", ".join(video.FASTEST)
-        raise ValueError(f"out is '{options.out}'; its suffix must be one of {known}")
-    control.check_kept(options.out, "picture it is made of", [options.photo, *options.styles])
+    check_kept(options.out, "picture it is made of", [options.photo, *options.styles])
     count = len(options.styles)
     if count < 2:
-        raise ValueError(f"there is one style, {options.styles[0]!r}; a walk takes two or more")
+        raise UsageError(f"there is one style, {options.styles[0]!r}; a walk takes two or more")
     default = SECONDS_A_STYLE * count
     seconds = SECONDS.check("seconds", default if options.seconds is None else options.seconds)
-    rate = Range(SLOWEST, video.FASTEST[suffix]).check("rate", options.rate)
+    rate = Range(SLOWEST, video.FASTEST[options.out.suffix.lower()]).check("rate", options.rate)
     frames = round(seconds * rate)
     if frames < count:
-        raise ValueError(
+        raise UsageError(
             f"seconds is {seconds:g} and rate {rate:g}: {frames} frames; each of the {count} styles "
             "takes one at least"
         )
@@ -124,7 +122,7 @@ _Painter = Callable[[Tensor], Tensor]  # rows of weights (N, styles) to frames (
 def _with_adain(options: argparse.Namespace) -> _Painter:
     """Return what paints frames by AdaIN: photo and styles are encoded with the first."""
     turned = control.controls(options, Stylist.stylize, "AdaIN")
-    style_size = getattr(options, "style_size", control.STYLE_SIZE)
+    style_size = control.style_size(options)
     photo = find_picture(options.photo, options.size)
     styles = [images.at_size(find_picture(name), style_size) for name in options.styles]
     model = adain.load_adain(options.model or "adain", device=options.device)

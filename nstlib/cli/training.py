@@ -16,18 +16,41 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nstlib import adain, adain_training, fast_training, images, painting, training, transform_net
-from nstlib.cli.flags import OWN_PICTURES, add_fields, chosen_fields, find_picture
+from nstlib.cli.flags import (
+    ENCODERS,
+    OWN_PICTURES,
+    UsageError,
+    add_device,
+    add_encoder,
+    add_fields,
+    add_parameters,
+    chosen_fields,
+    file_ending_in,
+    find_picture,
+    make_folder,
+    trained,
+    values,
+    whole,
+)
+from nstlib.cli.parsers import add_command
 from nstlib.datasets import Crops, picture_paths
 from nstlib.encoders import Encoder, check_taps, load_encoder
 
-ENCODERS = ("slim", "vgg19")
+_NEW_CROPS = Crops.__init__  # whose parameters are flags
+PAINTED = 304  # px: the side of a painted picture, at least
+
+DISTILL_EXAMPLES = """
+nst distill --pictures photos/ paintings/ --checkpoint runs/slim.pt
+"""
 
 
 def add_distill(commands: Any) -> None:
     """Add the command."""
     from nstlib.distillation import Recipe
 
-    command = commands.add_parser("distill", help="train a slim encoder to see what VGG-19 sees")
+    command = add_command(
+        commands, "distill", "train a slim encoder to see what VGG-19 sees", DISTILL_EXAMPLES
+    )
     command.add_argument(
         "--pictures",
         type=Path,
@@ -36,53 +59,61 @@ def add_distill(commands: Any) -> None:
         metavar="FOLDER",
         help="what to train on; a MANIFEST.csv in or above a folder names what is held out",
     )
-    command.add_argument(
-        "--checkpoint", type=Path, required=True, help="a .pt file; gone on from where it exists"
-    )
-    command.add_argument("--device", default="auto")
+    _add_checkpoint(command)
+    add_device(command)
     add_fields(command, Recipe)
     command.set_defaults(run=_run_distill)
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--checkpoint",
+        type=file_ending_in(".pt"),
+        required=True,
+        help="a .pt file; gone on from where it exists",
+    )
 
 
 def _run_distill(options: argparse.Namespace) -> None:
     from nstlib.distillation import Recipe, distill
 
+    # What is quick, and may be wrong, before the pictures are decoded, which takes long.
     recipe = Recipe(**chosen_fields(options, Recipe))
+    make_folder(options.checkpoint)
+    teacher = load_encoder("vgg19")
     crops, held_out = (
         Crops(picture_paths(*options.pictures, split=split), recipe.crop)
         for split in ("train", "held-out")
     )
     _say_skipped([crops, held_out])
-    options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     print(f"training on {len(crops)} pictures, judged on {len(held_out)}")
-    for progress in distill(
-        load_encoder("vgg19"), crops, held_out, options.checkpoint, recipe, device=options.device
-    ):
+    run = distill(teacher, crops, held_out, options.checkpoint, recipe, device=options.device)
+    for progress in run:
         print(json.dumps(dataclasses.asdict(progress)), flush=True)
 
 
 # ---------------------------------------------------------------------------------------- train
 
-TRAIN_FAST_EXAMPLES = """examples:
-  nst train fast --style vortex --content photos/ --checkpoint runs/vortex.pt
-  nst train fast --style a.jpg b.jpg --dial 1,100 --content photos/ --checkpoint runs/two.pt
-  nst train fast --style a.jpg b.jpg --start runs/two.safetensors --temporal-weight 10 \\
-    --content photos/ --checkpoint runs/steady.pt
-  torchrun --nproc-per-node 2 -m nstlib.cli train fast --style vortex --content photos/ \\
-    --checkpoint runs/vortex.pt
+TRAIN_FAST_EXAMPLES = """
+nst train fast --style vortex --content photos/ --checkpoint runs/vortex.pt
+nst train fast --style a.jpg b.jpg --dial 1,100 --content photos/ --checkpoint runs/two.pt
+nst train fast --style a.jpg b.jpg --start runs/two.safetensors --temporal-weight 10 \\
+  --content photos/ --checkpoint runs/steady.pt
+torchrun --nproc-per-node 2 -m nstlib.cli train fast --style vortex --content photos/ \\
+  --checkpoint runs/two-gpus.pt
 """
 
-
-TRAIN_ADAIN_EXAMPLES = """examples:
-  nst train adain --content photos/ --style paintings/ --painted 100 --checkpoint runs/adain.pt
-  nst train adain --encoder vgg19 --recipe style10 --learning-rate 1e-4 --decay 5e-5 --batch 8 \\
-    --crop 256 --shorter-side 512 --content coco/train2017/ --style wikiart/ \\
-    --checkpoint runs/literature.pt
-  nst train adain --start adain --eyes vgg19 --content photos/ --style paintings/ \\
-    --checkpoint runs/longer.pt
-  torchrun --nproc-per-node 2 -m nstlib.cli train adain --content coco/train2017/ \\
-    --style wikiart/ --checkpoint runs/adain.pt
-
+TRAIN_ADAIN_EXAMPLES = """
+nst train adain --content photos/ --style paintings/ --painted 100 --checkpoint runs/adain.pt
+nst train adain --encoder vgg19 --recipe style10 --learning-rate 1e-4 --decay 5e-5 --batch 8 \\
+  --crop 256 --shorter-side 512 --content coco/train2017/ --style wikiart/ \\
+  --checkpoint runs/literature.pt
+nst train adain --start adain --eyes vgg19 --content photos/ --style paintings/ \\
+  --checkpoint runs/longer.pt
+torchrun --nproc-per-node 2 -m nstlib.cli train adain --content coco/train2017/ \\
+  --style wikiart/ --checkpoint runs/two-gpus.pt
+"""
+COLLECTIONS = """\
 Folders are searched with all those within them, so MS-COCO and WikiArt are taken as they come:
   coco/train2017/000000000009.jpg ...
   wikiart/Impressionism/claude-monet_water-lilies-1919.jpg ...
@@ -94,44 +125,46 @@ A .tar file in a folder, such as WebDataset's shards, stands for the pictures in
 def add_train(commands: Any) -> None:
     """Add ``nst train`` with its subjects."""
     command = commands.add_parser("train", help="train a model of your own")
-    subjects = command.add_subparsers(required=True, metavar="WHAT")
+    subjects = command.add_subparsers(metavar="WHAT")
     _add_train_fast(subjects)
     _add_train_adain(subjects)
 
 
 def _add_train_fast(subjects: Any) -> None:
-    fast = subjects.add_parser(
+    command = add_command(
+        subjects,
         "fast",
-        help="a fast style net, of one style or several, with a dial or without",
-        epilog=TRAIN_FAST_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "a fast style net, of one style or several, with a dial or without",
+        TRAIN_FAST_EXAMPLES,
+        COLLECTIONS,
     )
-    fast.add_argument(
+    command.add_argument(
         "--style", nargs="+", required=True, help=OWN_PICTURES + ", ".join(images.style_names())
     )
-    fast.add_argument(
-        "--style-size", type=int, default=256, help="its shorter side in pixels (%(default)s)"
+    command.add_argument(
+        "--style-size", type=whole, default=256, help="its shorter side in pixels (%(default)s)"
     )
-    _add_run(fast, painted="so many painted pictures beside the photos (0)")
-    fast.add_argument("--recipe", default="default", choices=fast_training.RECIPES)
-    fast.add_argument(
+    _add_run(command, "photos", fast_training.RECIPES)
+    command.add_argument(
         "--start",
+        type=trained("fast"),
         metavar="WEIGHTS",
-        help='a trained net to set out from, of the same styles: its file, or "fast", the one that '
-        "ships",
+        help="a trained net to set out from, of the same styles: 'fast', which ships, or a file of "
+        "weights",
     )
-    add_fields(fast, transform_net.Shape, leave_out=("styles",))
-    add_fields(fast, fast_training.Recipe)
-    add_fields(fast, training.Settings)
-    fast.set_defaults(run=_run_train_fast)
+    add_fields(command, transform_net.Shape, leave_out=("styles",))
+    add_fields(command, fast_training.Recipe)
+    add_fields(command, training.Settings)
+    command.set_defaults(run=_run_train_fast)
 
 
 def _add_train_adain(subjects: Any) -> None:
-    command = subjects.add_parser(
+    command = add_command(
+        subjects,
         "adain",
-        help="a decoder that paints any photo in the style of any painting",
-        epilog=TRAIN_ADAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "a decoder that paints any photo in the style of any painting",
+        TRAIN_ADAIN_EXAMPLES,
+        COLLECTIONS,
     )
     command.add_argument(
         "--style",
@@ -141,16 +174,16 @@ def _add_train_adain(subjects: Any) -> None:
         metavar="FOLDER",
         help="paintings, in folders like those of the photos",
     )
-    _add_run(command, painted="so many painted pictures beside the paintings (0)")
+    _add_run(command, "paintings", adain_training.RECIPES)
     command.add_argument(
         "--eyes", choices=ENCODERS, help="what the losses look with (the decoder's encoder)"
     )
-    command.add_argument("--recipe", default="default", choices=adain_training.RECIPES)
     command.add_argument(
         "--start",
+        type=trained("adain"),
         metavar="WEIGHTS",
-        help='a trained decoder to set out from, with another recipe or rate: its file, or "adain", '
-        "the one that ships",
+        help="a trained decoder to set out from, with another recipe or rate: 'adain', which ships, "
+        "or a file of weights",
     )
     command.add_argument(
         "--tap", default=argparse.SUPPRESS, help="whose maps it decodes (the recipe's content tap)"
@@ -161,7 +194,7 @@ def _add_train_adain(subjects: Any) -> None:
     command.set_defaults(run=_run_train_adain)
 
 
-def _add_run(command: argparse.ArgumentParser, painted: str) -> None:
+def _add_run(command: argparse.ArgumentParser, others: str, recipes: Iterable[str]) -> None:
     """Add what every training has: where its photos lie, and what becomes of it."""
     command.add_argument(
         "--content",
@@ -171,22 +204,27 @@ def _add_run(command: argparse.ArgumentParser, painted: str) -> None:
         metavar="FOLDER",
         help="photos; a MANIFEST.csv in or above a folder names what is held out",
     )
-    command.add_argument("--painted", type=int, default=0, help=painted)
-    command.add_argument("--crop", type=int, default=128, help="side in pixels (%(default)s)")
     command.add_argument(
-        "--shorter-side",
+        "--painted",
         type=int,
-        default=304,
-        help="larger pictures are made so small; large collections are often used at crops of 256 "
-        "px out of 512 (%(default)s)",
+        default=0,
+        help=f"so many painted pictures beside the {others} (%(default)s)",
     )
     command.add_argument(
-        "--checkpoint", type=Path, required=True, help="a .pt file; gone on from where it exists"
+        "--crop", type=whole, default=128, help="side of a crop in pixels (%(default)s)"
     )
-    command.add_argument("--every", type=int, default=500, help="steps between two (%(default)s)")
+    add_parameters(command, _NEW_CROPS, "shorter_side")
+    _add_checkpoint(command)
+    add_parameters(command, training.train, "every")
     command.add_argument("--log", type=Path, help="a folder for TensorBoard, and sheets of samples")
-    command.add_argument("--encoder", default="slim", choices=ENCODERS, help="(%(default)s)")
-    command.add_argument("--device", default="auto")
+    add_encoder(command)
+    add_device(command)
+    command.add_argument(
+        "--recipe",
+        default="default",
+        choices=tuple(recipes),
+        help="where the loss below stands that is not given (%(default)s)",
+    )
 
 
 def _run_train_fast(options: argparse.Namespace) -> None:
@@ -195,10 +233,10 @@ def _run_train_fast(options: argparse.Namespace) -> None:
     recipe = dataclasses.replace(fast_training.RECIPES[options.recipe], **chosen)
     with training.processes() as rank:
         # What is quick, and may be wrong, before the photos are decoded, which takes long.
-        options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(options.checkpoint)
         net = _net_to_train(options, settings.seed)
         if net.shape.dial and "style_weight" in chosen:
-            raise ValueError(
+            raise UsageError(
                 "--style-weight is of nets without a dial: --dial says its style weights"
             )
         styles = [find_picture(name, options.style_size) for name in options.style]
@@ -215,7 +253,7 @@ def _run_train_adain(options: argparse.Namespace) -> None:
     chosen = chosen_fields(options, adain_training.Recipe)
     recipe = dataclasses.replace(adain_training.RECIPES[options.recipe], **chosen)
     with training.processes() as rank:
-        options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(options.checkpoint)
         encoder = load_encoder(options.encoder)
         eyes = encoder if options.eyes in (None, options.encoder) else load_encoder(options.eyes)
         check_taps(eyes, recipe.taps, "recipe")
@@ -253,7 +291,7 @@ def _net_to_train(options: argparse.Namespace, seed: int) -> transform_net.Trans
     _check_settled("a net", fields)
     net = transform_net.load_net(options.start, precision="float32")
     if net.shape.styles not in ((), names):
-        raise ValueError(
+        raise UsageError(
             f"--style is {' '.join(names)}; the net to start from has: {' '.join(net.shape.styles)}"
         )
     return net.requires_grad_(True).train()
@@ -264,18 +302,19 @@ def _style_names(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _check_settled(what: str, fields: Collection[str]) -> None:
-    """Raise ValueError where flags ask for the shape of what has one already."""
+    """Raise UsageError where flags ask for the shape of what has one already."""
     if fields:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
-        raise ValueError(f"--start brings {what} whose shape is settled: leave out {flags}")
+        raise UsageError(f"--start brings {what} whose shape is settled: leave out {flags}")
 
 
 def _crops(options: argparse.Namespace, folders: Sequence[Path], painted: int = 0) -> Crops:
     """Return what is for training in folders, and so many painted pictures."""
     paths: list[Path | Tensor] = [*picture_paths(*folders, split="train", shards=True)]
-    size = max(304, options.crop)
+    size = max(PAINTED, options.crop)
     more = [painting.random(seed, size=size) for seed in range(painted)]
-    return Crops([*paths, *more], options.crop, options.shorter_side)
+    sizes = values(options, _NEW_CROPS, "shorter_side")
+    return Crops([*paths, *more], options.crop, **sizes)
 
 
 def _train(
@@ -289,7 +328,7 @@ def _train(
         task,
         settings,
         options.checkpoint,
-        every=options.every,
+        **values(options, training.train, "every"),
         device=options.device,
         log=options.log,
     )
