@@ -98,7 +98,7 @@ soak: $(READY)
 	$(BIN)/nst bench video --repeats 30 --frames 30 300 2000 --out data/benchmarks
 	$(BIN)/nst evaluate video --out data/benchmarks
 	$(BIN)/python tools/serving_load.py --json data/benchmarks/serving.json
-	$(BIN)/python tools/serving_fuzz.py 10000
+	$(BIN)/python tools/serving_fuzz.py --json data/benchmarks/serving-fuzz.json
 	NSTLIB_WHOLE_NOTEBOOKS=1 $(BIN)/pytest tests/test_browser.py
 ifdef PICTURES
 	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks

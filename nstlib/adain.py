@@ -94,6 +94,28 @@ class Content:
         return style_of(self.maps, EPS, whole=[self.tap])
 
 
+def together(contents: Sequence[Content]) -> Content:
+    """Return photos of one size that were encoded one by one as one content, a row for each.
+
+    Raises:
+        ValueError: no photo, or of several sizes or models.
+
+    Example:
+        >>> model, (a, b) = load_adain(), torch.rand(2, 1, 3, 32, 40)
+        >>> pair = together([model.content(a), model.content(b)])
+        >>> tuple(model.stylize(pair, torch.rand(1, 3, 32, 32)).shape)
+        (2, 3, 32, 40)
+    """
+    kinds = {(content.tap, content.size, content.stride, *content.maps) for content in contents}
+    if len(kinds) != 1:
+        raise ValueError(
+            f"contents are of {len(kinds)} sizes or models; photos are painted together that are of one"
+        )
+    first = contents[0]
+    maps = {tap: torch.cat([one.maps[tap] for one in contents]) for tap in first.maps}
+    return replace(first, maps=maps, own=stacked([one.own for one in contents]))
+
+
 class AdaIN(nn.Module):
     """An encoder and the decoder that was trained for it: any photo in any style.
 

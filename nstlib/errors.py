@@ -11,6 +11,10 @@ class ImageError(NstError):
     """A picture cannot be read or written; the message names the file and the reason."""
 
 
+class TooManyPixelsError(ImageError):
+    """A picture has more pixels than it may have; the message says how many, and the limit."""
+
+
 class VideoError(NstError):
     """A clip cannot be read or written; the message names the file and the reason."""
 

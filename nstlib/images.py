@@ -36,7 +36,7 @@ from torch import Tensor
 
 import nstlib
 from nstlib.config import data_dir
-from nstlib.errors import ImageError
+from nstlib.errors import ImageError, TooManyPixelsError
 from nstlib.files import replaced
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _opened(name: str, stream: BinaryIO) -> Iterator[Image.Image]:
     try:
         picture = _identified(stream)
     except Image.DecompressionBombError as error:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{name} is too large: {error} That limit is twice PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
     except Exception as error:  # a decoder fed with broken bytes raises anything
@@ -258,7 +258,7 @@ def _refuse_bomb(name: str, size: tuple[int, int], max_pixels: int) -> None:
     """Refuse a picture of more than ``max_pixels``."""
     width, height = size
     if width * height > max_pixels:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{name} has {width} x {height} = {width * height:,} pixels, over max_pixels = "
             f"{max_pixels:,}; if you trust it, pass a larger max_pixels"
         )
@@ -553,13 +553,28 @@ def to_png_bytes(image: Tensor) -> bytes:
 
 
 def to_jpeg_bytes(image: Tensor, quality: int = 88) -> bytes:
-    """Return one image as the bytes of a JPEG file of ``quality`` 1 to 100: small, for widgets.
+    """Return one image as the bytes of a JPEG file of ``quality`` 1 to 100.
+
+    Below 90 it is small, for widgets, with colours at half the resolution. From 90 on they have all of
+    it: else, where two pure colours meet, a painted picture is off by up to 0.4.
 
     Example:
         >>> len(to_jpeg_bytes(sample("coffee", 256))) < len(to_png_bytes(sample("coffee", 256))) / 4
         True
     """
-    return _encoded(Image.fromarray(to_uint8(image)), "JPEG", quality=_quality(quality))
+    subsampling = 0 if _quality(quality) >= 90 else 2
+    picture = Image.fromarray(to_uint8(image))
+    return _encoded(picture, "JPEG", quality=quality, subsampling=subsampling)
+
+
+def to_webp_bytes(image: Tensor, quality: int = 88) -> bytes:
+    """Return one image as the bytes of a WebP file of ``quality`` 1 to 100: smaller than a JPEG.
+
+    Example:
+        >>> to_webp_bytes(sample("coffee", 64))[8:12]
+        b'WEBP'
+    """
+    return _encoded(Image.fromarray(to_uint8(image)), "WEBP", quality=_quality(quality))
 
 
 def _quality(value: int) -> int:

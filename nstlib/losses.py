@@ -367,8 +367,10 @@ def mixing_weights(weights: Sequence[float] | None, count: int) -> Tensor:
     check_weights(weights)
     if len(weights) != count:
         raise ValueError(f"weights has {len(weights)} values; there are {count} styles")
-    values = torch.tensor([float(weight) for weight in weights])
-    return values / values.sum()
+    # In float64, and beside the largest: neither a huge sum nor a tiny weight leaves the range.
+    values = torch.tensor([float(weight) for weight in weights], dtype=torch.float64)
+    values /= values.max()
+    return (values / values.sum()).float()
 
 
 def mixing_table(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nstlib import color, masks
-from nstlib.adain import AdaIN, Match, check_alphas
+from nstlib.adain import AdaIN, Content, Match, check_alphas, together
 from nstlib.images import check_image, resize
 from nstlib.memory import check_memory
 from nstlib.strokes import Size, enlarged, painted_size
@@ -88,7 +88,7 @@ class Stylist:
 
     def stylize(
         self,
-        content: Tensor,
+        content: Tensor | list[Tensor],
         style: Tensor | Style | Sequence[Tensor | Style],
         weights: Weights | None = None,
         alpha: float | Sequence[float] | Tensor = 1.0,
@@ -101,8 +101,8 @@ class Stylist:
         """Return ``content`` in a mixture of styles, or with one in each region.
 
         Args:
-            content: a photo, (1, 3, H, W) in [0, 1]; or N of one size, such as frames, where there is
-                no mask.
+            content: a photo, (1, 3, H, W) in [0, 1]; or N of one size, where there is no mask: in one
+                tensor, such as frames, which are remembered together, or in a list, each by itself.
             style: pictures (1, 3, H', W'), or what :meth:`AdaIN.style` returned: one, or several.
             weights: how much of each, divided by their sum; or a table (N, K) with a row for each of
                 N pictures (:mod:`nstlib.interpolation`). Equal without.
@@ -121,6 +121,8 @@ class Stylist:
                 beside a mask, or a ``stroke_size`` off its range or too large for the photo.
         """
         check_colors(keep_color)
+        photos = _of_one_size(content) if isinstance(content, list) else [content]
+        content = photos[0] if len(photos) == 1 else torch.cat(photos)
         # Regions are of one photo, and the styles' pictures can have the colours of one.
         check_image("content", content, batch=mask is None and keep_color != "match")
         alphas = check_alphas(alpha)
@@ -141,7 +143,7 @@ class Stylist:
 
         def paint(picture: Tensor, part: float) -> Tensor:
             # What is painted for the first time is the photo, and will be painted again.
-            seen = self._content(picture) if part == 1 else picture
+            seen = self._seen(photos if picture is content else [picture]) if part == 1 else picture
             here = None if mask is None else resize(mask, _size(picture))
             return self.model.stylize(seen, wanted, part * alphas, mask=here, match=match)
 
@@ -150,6 +152,14 @@ class Stylist:
             fades = (fades * masks.shares(mask)).sum(dim=0, keepdim=True)
         turned = _Turned(stroke_size, keep_color, fades, mask)
         return _painted(content, paint, turned, self._resized)
+
+    def _seen(self, photos: list[Tensor]) -> Content | Tensor:
+        """Return what the model sees of photos, each remembered by itself."""
+        seen = [self._content(photo) for photo in photos]
+        if len(seen) == 1:
+            return seen[0]
+        encoded = [one for one in seen if isinstance(one, Content)]
+        return together(encoded) if len(encoded) == len(seen) else torch.cat(photos)
 
     def _known(self, style: Tensor | Style, photo: Tensor, keep_color: KeepColor | None) -> Style:
         """Return the statistics of a style, in the photo's colours where they are to match."""
@@ -288,6 +298,20 @@ def _painted(
     # (Where one covers part, the model has mixed so much of the photo in already.)
     back = (covered / FAINT).clamp(max=1).to(painted)
     return torch.lerp(photo.to(painted).expand_as(painted), painted, back)
+
+
+def _of_one_size(photos: list[Tensor]) -> list[Tensor]:
+    """Return photos, or raise an error unless there are some, all of one size."""
+    if not photos:
+        raise ValueError("content is empty; it takes one photo at least")
+    for photo in photos:
+        check_image("content", photo)
+    sizes = sorted({_size(photo) for photo in photos})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"content has photos of {' and '.join(map(str, sizes))}; it takes one size"
+        )
+    return photos
 
 
 def _size(image: Tensor) -> Size:

@@ -27,6 +27,7 @@ from nstlib.adain import (
     mix,
     steering_of,
     style_of,
+    together,
 )
 from nstlib.adain_training import AdaINTask
 from nstlib.datasets import Crops, generator_of
@@ -962,3 +963,47 @@ def test_a_decoder_that_would_run_something_is_refused(port: Path) -> None:
     with pytest.raises(WeightsError, match=r"decoder\.pth: is no plain file of tensors"):
         load_port(port)
     assert not trapped.exists()
+
+
+# --------------------------------------------------------------- photos that were encoded one by one
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_contents_together_paint_as_each_alone(kind: str, painting: Tensor) -> None:
+    model = tiny_model(kind)
+    photos = [picture(37, 50, seed=seed) for seed in (3, 4, 5)]
+    contents = [model.content(photo) for photo in photos]
+    for match in ("deviation", "transport"):
+        several = model.stylize(together(contents), painting, [0.2, 0.7, 1.0], match=match)
+        assert several.shape == (3, 3, 37, 50)
+        for content, alpha, one in zip(contents, (0.2, 0.7, 1.0), several, strict=True):
+            alone = model.stylize(content, painting, alpha, match=match)
+            assert (one - alone[0]).abs().max() < 1e-4
+
+
+def test_contents_together_are_as_if_encoded_together(model: AdaIN) -> None:
+    photos = picture(45, 31, count=3, seed=3)
+    pair = together([model.content(photo[None]) for photo in photos])
+    whole = model.content(photos)
+    assert pair.size == whole.size
+    assert list(pair.maps) == list(whole.maps)
+    for tap, maps in whole.maps.items():
+        assert (pair.maps[tap] - maps).abs().max() < 1e-5
+
+
+def test_one_content_together_is_itself(model: AdaIN, photo: Tensor, painting: Tensor) -> None:
+    content = model.content(photo)
+    alone = together([content])
+    assert torch.equal(model.stylize(alone, painting), model.stylize(content, painting))
+
+
+def test_contents_of_no_photo_several_sizes_or_models_are_refused(model: AdaIN) -> None:
+    small, large = model.content(picture(32, 40)), model.content(picture(40, 32))
+    other = tiny_model("relu1_1").content(picture(32, 40))
+    for contents, count in (([], 0), ([small, large], 2), ([small, other], 2)):
+        with pytest.raises(ValueError, match=f"contents are of {count} sizes or models"):
+            together(contents)
+    # Of 37 and 38 rows the maps are of one size, and the pictures are not.
+    odd, even = model.content(picture(37, 40)), model.content(picture(38, 40))
+    with pytest.raises(ValueError, match="contents are of 2 sizes"):
+        together([odd, even])

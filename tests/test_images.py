@@ -23,6 +23,7 @@ from PIL import Image, ImageFile
 
 import nstlib
 from nstlib import ImageError, images
+from nstlib.errors import TooManyPixelsError
 from nstlib.images import (
     at_size,
     compare,
@@ -1225,3 +1226,58 @@ def test_a_jpeg_is_hardly_larger_than_the_smallest_of_its_quality(
     options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     smallest = len(file_of(images.to_uint8(photo), "JPEG", optimize=True, **options))
     assert ours < 1.05 * smallest
+
+
+# -------------------------------------------------------------- too many pixels; bytes of WebP
+
+
+@pytest.mark.parametrize("bomb", [bomb_png, bomb_jpeg, bomb_gif, bomb_tiff, bomb_webp])
+def test_too_many_pixels_are_an_error_of_their_own(bomb: Callable[[], bytes]) -> None:
+    with pytest.raises(TooManyPixelsError) as caught:
+        load_image(bomb())
+    assert isinstance(caught.value, ImageError)
+
+
+def test_what_is_over_a_limit_of_ones_own_is_too_many_and_what_is_broken_is_not() -> None:
+    data = images.to_png_bytes(torch.zeros(1, 3, 10, 11))
+    assert load_image(data, max_pixels=110).shape == (1, 3, 10, 11)
+    with pytest.raises(TooManyPixelsError, match="11 x 10 = 110 pixels, over max_pixels = 109"):
+        load_image(data, max_pixels=109)
+    with pytest.raises(TooManyPixelsError, match="at size=20"):
+        load_image(data, 20, max_pixels=300)
+    for broken in (data[: len(data) // 2], b"", b"hello"):
+        with pytest.raises(ImageError) as caught:
+            load_image(broken, max_pixels=110)
+        assert not isinstance(caught.value, TooManyPixelsError)
+
+
+def test_webp_bytes_are_the_picture_and_smaller_than_a_jpegs() -> None:
+    image = sample("coffee", 96)
+    data = images.to_webp_bytes(image)
+    assert (data[:4], data[8:12]) == (b"RIFF", b"WEBP")
+    assert load_image(data).shape == image.shape
+    assert (load_image(data) - image).abs().mean() < 0.02
+    assert len(data) < len(images.to_jpeg_bytes(image))
+    assert len(images.to_webp_bytes(image, 20)) < len(data) < len(images.to_webp_bytes(image, 100))
+
+
+@pytest.mark.parametrize(
+    ("quality", "error"), [(0, ValueError), (101, ValueError), (1.5, TypeError), (True, TypeError)]
+)
+def test_the_quality_of_a_webp_has_the_range_of_a_jpegs(
+    quality: Any, error: type[Exception]
+) -> None:
+    image = torch.rand(1, 3, 8, 8)
+    for encode in (images.to_webp_bytes, images.to_jpeg_bytes):
+        with pytest.raises(error, match=f"quality is {quality!r}"):
+            encode(image, quality)
+
+
+def test_a_jpeg_from_90_on_keeps_colours_at_the_whole_resolution() -> None:
+    red, blue = torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0])
+    stripes = torch.stack([red, blue] * 16, dim=-1)[None, :, None].expand(1, 3, 32, 32)
+    halved, whole = (
+        (load_image(images.to_jpeg_bytes(stripes, quality)) - stripes).abs().mean()
+        for quality in (89, 90)
+    )
+    assert whole < 0.05 < 0.15 < halved

@@ -553,6 +553,18 @@ def test_a_style_may_have_any_size(loss: StyleLoss) -> None:
     assert loss(features.tile(1, 1, 2, 5))(features).item() < 1e-10
 
 
+@pytest.mark.parametrize(
+    ("weights", "shares"),
+    [
+        ([1, 3], [0.25, 0.75]),
+        ([1e39, 1], [1, 0]),
+        ([1e-320, 3e-320], [0.25, 0.75]),
+    ],
+)
+def test_weights_of_any_size_are_shares(weights: list[float], shares: list[float]) -> None:
+    assert losses.mixing_weights(weights, 2).tolist() == pytest.approx(shares, abs=1e-3)
+
+
 @pytest.mark.parametrize("loss", [GramLoss, StatisticsLoss])
 @pytest.mark.parametrize("normalize", ["chw", "hw", "sum"])
 def test_mixing_styles_pulls_as_the_weighted_losses_do(

@@ -113,7 +113,7 @@ class TestShape:
     def test_the_sizes_stand_at_the_top(self, notebook: Any) -> None:
         first = cells(notebook, "code")[0].source
         assert re.search(r"^SIZE = \d+", first, re.M)
-        assert re.search(r"^(STEPS|FRAMES)\b.* = \d+", first, re.M)
+        assert re.search(r"^(STEPS|FRAMES|REQUESTS)\b.* = \d+", first, re.M)
 
     def test_nothing_is_skipped(self, notebook: Any) -> None:
         known = {"exercise", "nbval-check-output"}

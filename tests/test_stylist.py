@@ -932,3 +932,97 @@ def test_photos_of_one_size_in_one_pass_are_as_each_alone(
 def test_regions_are_of_one_photo(model: AdaIN, photo: Tensor, paintings: list[Tensor]) -> None:
     with pytest.raises(ValueError, match=r"content has shape \(2, 3"):
         wrong(model, photo, paintings, content=photo.repeat(2, 1, 1, 1), mask=halves())
+
+
+# ------------------------------------------------------------------------------ a list of photos
+
+
+@pytest.mark.parametrize("turn", [name for name in TURNS if name != "its colours"])
+def test_a_list_of_photos_paints_each_as_it_is_alone(
+    model: AdaIN, paintings: list[Tensor], turn: str
+) -> None:
+    photos = [picture(*SIZE, seed=seed) for seed in (20, 21, 22)]
+    together = Stylist(model).stylize(photos, paintings[:2], [1, 3], **TURNS[turn])
+    assert together.shape == (3, 3, *SIZE)
+    for photo, painted in zip(photos, together, strict=True):
+        alone = Stylist(model).stylize(photo, paintings[:2], [1, 3], **TURNS[turn])
+        assert (painted - alone[0]).abs().max() < STATE
+
+
+def test_each_photo_of_a_list_can_have_its_own_weights_and_alpha(
+    model: AdaIN, paintings: list[Tensor]
+) -> None:
+    photos, table, alphas = [picture(*SIZE, seed=s) for s in (20, 21)], torch.eye(2), [0.3, 1.0]
+    together = Stylist(model).stylize(photos, paintings[:2], table, alphas)
+    for photo, style, alpha, painted in zip(photos, paintings, alphas, together, strict=False):
+        assert (painted - Stylist(model).stylize(photo, style, alpha=alpha)[0]).abs().max() < STATE
+
+
+def test_each_photo_of_a_list_is_remembered_by_itself(
+    model: AdaIN, paintings: list[Tensor], seen: list[Any]
+) -> None:
+    painter, (a, b, c) = Stylist(model), (picture(*SIZE, seed=seed) for seed in (20, 21, 22))
+    painter.stylize([a, b], paintings[0])
+    assert len(seen) == 3  # two photos and a style
+    painter.stylize([b, a], paintings[0], alpha=0.5)
+    painter.stylize(a, paintings[0])
+    painter.stylize([a], paintings[0])
+    assert len(seen) == 3
+    painter.stylize([b, c, a, c], paintings[0])
+    assert len(seen) == 4
+    painter.stylize(torch.cat([a, b]), paintings[0])  # one tensor is remembered as one
+    assert len(seen) == 5
+
+
+def test_a_list_of_one_photo_is_that_photo(
+    model: AdaIN, photo: Tensor, paintings: list[Tensor]
+) -> None:
+    for options in ({"keep_color": "match"}, {"mask": halves()}, {"stroke_size": 1.4}):
+        turned: dict[str, Any] = options
+        painter = Stylist(model)
+        one = painter.stylize([photo], paintings[:2], **turned)
+        assert torch.equal(one, painter.stylize(photo, paintings[:2], **turned))
+
+
+def test_photos_that_are_made_in_tiles_are_painted_together_too(
+    model: AdaIN, paintings: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [picture(*SIZE, seed=seed) for seed in (20, 21)]
+    whole = Stylist(model).stylize(photos, paintings[0])
+    monkeypatch.setattr(adain, "LARGEST_WHOLE", SIZE[0] * SIZE[1] - 1)
+    monkeypatch.setattr(adain, "TILE", 32)
+    tiled = Stylist(model).stylize(photos, paintings[0])
+    assert (tiled - whole).abs().max() < STATE
+
+
+@pytest.mark.parametrize(
+    ("photos", "options", "error", "sentence"),
+    [
+        ([], {}, ValueError, "content is empty; it takes one photo at least"),
+        (
+            [(9, 12), (12, 9)],
+            {},
+            ValueError,
+            r"photos of \(9, 12\) and \(12, 9\); it takes one size",
+        ),
+        ([(9, 12)] * 2, {"keep_color": "match"}, ValueError, r"content has shape \(2, 3, 9, 12\)"),
+        ([(9, 12)] * 2, {"mask": halves(9, 12)}, ValueError, r"content has shape \(2, 3, 9, 12\)"),
+        ([(9, 12)] * 2, {"alpha": [0.1, 0.2, 0.3]}, ValueError, "3"),
+    ],
+)
+def test_photos_that_cannot_be_painted_together_are_refused(
+    model: AdaIN,
+    paintings: list[Tensor],
+    photos: list[tuple[int, int]],
+    options: dict[str, Any],
+    error: type[Exception],
+    sentence: str,
+) -> None:
+    content = [picture(*size) for size in photos]
+    with pytest.raises(error, match=sentence):
+        Stylist(model).stylize(content, paintings[:2], **options)
+
+
+def test_a_batch_in_a_list_is_refused(model: AdaIN, paintings: list[Tensor]) -> None:
+    with pytest.raises(ValueError, match="content"):
+        Stylist(model).stylize([picture(9, 12, count=2)], paintings[0])
