@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import serving_answers
 import torch
 import video_answers
 from torch import Tensor
@@ -678,8 +679,8 @@ def areas_of_rows(corners: Tensor, point: Tensor) -> Tensor:
     return torch.linalg.inv(system) @ torch.cat([point, torch.ones(1)])
 
 
-RIGHT |= video_answers.RIGHT
-WRONG |= video_answers.WRONG
+RIGHT |= video_answers.RIGHT | serving_answers.RIGHT
+WRONG |= video_answers.WRONG | serving_answers.WRONG
 
 
 def run(exercise: str, answer: Answer) -> check.Result:
@@ -732,6 +733,11 @@ def test_an_answer_cannot_spoil_its_own_check() -> None:
         return kernels.gram(features.zero_())
 
     assert check.gram(zeroing).passed is False
+
+
+def test_a_wrong_kind_is_told_with_its_header() -> None:
+    result = check.kind(lambda accept, kinds: "image/gif")
+    assert result.hint == "for 'image/jpeg' it is 'image/gif'; 'image/jpeg' is right"
 
 
 def test_every_check_is_held() -> None:

@@ -27,11 +27,13 @@ from nstlib.check.fast_nets import (
 from nstlib.check.gatys import gram, keep_colour, masked_gram, receptive_field, total_variation
 from nstlib.check.interpolation import loop, mixture, recolored, regions, shares, triangle
 from nstlib.check.kernels import half_gram, masked_max, offsets, tile, tv_gradient
+from nstlib.check.serving import admit, in_server, kept, kind, percentile
 from nstlib.check.video import flicker_left, steady, visible, warping_error, zoom_flow
 
 __all__ = [
     "Result",
     "adain",
+    "admit",
     "between",
     "break_even",
     "conditional_norm",
@@ -40,7 +42,10 @@ __all__ = [
     "folded_kernel",
     "gram",
     "half_gram",
+    "in_server",
     "keep_colour",
+    "kept",
+    "kind",
     "loop",
     "masked_gram",
     "masked_max",
@@ -48,6 +53,7 @@ __all__ = [
     "mixture",
     "offsets",
     "overlaps",
+    "percentile",
     "receptive_field",
     "recolored",
     "regions",

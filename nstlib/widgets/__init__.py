@@ -28,6 +28,7 @@ from nstlib.widgets.nets import NetPicker
 from nstlib.widgets.pad_lab import PadLab
 from nstlib.widgets.pictures import PicturePicker
 from nstlib.widgets.progress import Throttle, work_done
+from nstlib.widgets.serving_lab import ServingLab
 from nstlib.widgets.style_pad import StylePad
 from nstlib.widgets.video_lab import VideoLab
 
@@ -46,6 +47,7 @@ __all__ = [
     "PicturePicker",
     "Record",
     "SampleBrowser",
+    "ServingLab",
     "StyleMixer",
     "StylePad",
     "Throttle",
