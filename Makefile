@@ -84,7 +84,7 @@ gallery: $(READY)
 	$(BIN)/nst gallery --model adain --styles $(GALLERY) --size 384 --out data/weights/adain.jpg
 
 bench: $(READY)
-	@$(BIN)/nst bench
+	@$(BIN)/nst bench --quick
 	@$(BIN)/nst bench gatys --profile
 	@$(BIN)/nst bench control
 	@$(BIN)/nst bench video
