@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from command_line import run
 from test_adain_model import picture, tiny_model
 from torch import Tensor
 
@@ -263,21 +264,22 @@ def held_out(tmp_path: Path, model: AdaIN, monkeypatch: pytest.MonkeyPatch) -> l
         rows = ["path,split", *(f"deep/{name}.png,held-out" for name in names[:2])]
         rows += [f"deep/{name}.png,train" for name in names[2:]]
         (tmp_path / folder / "MANIFEST.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    asked = {"small.safetensors": model}
-    monkeypatch.setattr(adain, "load_adain", asked.__getitem__)
+    weights = tmp_path / "small.safetensors"
+    weights.touch()  # that there is such a file is seen to before it is read
+    monkeypatch.setattr(adain, "load_adain", {str(weights): model}.__getitem__)
     monkeypatch.setattr(
         cli.measure, "load_encoder", lambda name: {"vgg19": random_encoder("slim", seed=3)}[name]
     )
     monkeypatch.setattr(evaluation, "SIZE", 32)
     folders = ["--photos", str(tmp_path / "photos"), "--styles", str(tmp_path / "styles")]
-    return ["evaluate", "control", "--model", "small.safetensors", *folders]
+    return ["evaluate", "control", "--model", str(weights), *folders]
 
 
 def test_the_command_judges_what_is_held_out_and_writes_what_it_prints(
     held_out: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "figures"
-    assert cli.main([*held_out, "--out", str(out)]) == 0
+    assert run(*held_out, "--out", out) == 0
     (path,) = out.iterdir()
     assert path.name == "adain-control.json"
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -299,7 +301,7 @@ def test_the_command_judges_what_is_held_out_and_writes_what_it_prints(
 def test_the_command_takes_as_many_as_it_is_told(
     held_out: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*held_out, "--contents", "1", "--count", "2", "--out", str(tmp_path)]) == 0
+    assert run(*held_out, "--contents", "1", "--count", "2", "--out", tmp_path) == 0
     assert capsys.readouterr().out.startswith("1 photos × 2 styles")
     content = json.loads((tmp_path / "adain-control.json").read_text(encoding="utf-8"))
     assert len(content["colors"]) == len(content["matches"]) == 3 * 2
@@ -309,8 +311,8 @@ def test_the_command_takes_as_many_as_it_is_told(
 def test_the_command_needs_one_of_each_at_least(
     flag: str, held_out: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*held_out, flag, "0", "--out", str(tmp_path / "out")]) == 2
-    assert f"{flag} is 0; it must be at least 1" in capsys.readouterr().err
+    assert run(*held_out, flag, "0", "--out", tmp_path / "out") == 2
+    assert f"argument {flag}: 0 is no whole number of at least 1" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -321,7 +323,7 @@ def test_a_judge_without_the_taps_ends_the_command_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cli.measure, "load_encoder", lambda name: Encoder((8, 8), name="shallow"))
-    assert cli.main([*held_out, "--out", str(tmp_path / "out")]) == 2
+    assert run(*held_out, "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert said.startswith("nst: judge asks for relu2_1")
     assert said.count("\n") == 1
