@@ -20,11 +20,10 @@ from nstlib.adain import ALPHA, AdaIN, Content, Style
 from nstlib.images import at_size
 from nstlib.widgets.controls import LIVE, Control, menu_control, range_control
 from nstlib.widgets.display import (
-    USERS_ERRORS,
     Panel,
     add_classes,
+    attempt,
     pixels,
-    sentence,
     told,
 )
 from nstlib.widgets.menu_keys import MenuKeys
@@ -224,16 +223,13 @@ class AdaINLab:
             times = photo.whole[0].numel() / photo.image[0].numel()
             about = duration(times * (2 * photo.seconds + self.seconds))  # tiles are encoded twice
             self.message.value = told(f"Painting {pixels(photo.whole)}, about {about} …")
-        self.save_button.disabled = True
-        try:
-            image = whole_picture(self.model, shown)
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-            return None
-        finally:
-            self.save_button.disabled = False
         stem = f"{Path(photo.name).stem}-{Path(shown.painting.name).stem}"
-        return save_picture(image, self._folder, stem, self._recipe_of(shown), self.message)
+        return save_picture(
+            lambda: whole_picture(self.model, shown),
+            (self._folder, stem, self._recipe_of(shown)),
+            self.save_button,
+            self.message,
+        )
 
     # -------------------------------------------------------------------------------- what happens
 
@@ -247,13 +243,8 @@ class AdaINLab:
 
     def _answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
-        try:
-            self._paint()
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-            return
-        self.message.value = ""
-        self._show()
+        if attempt(self._paint, self.message):
+            self._show()
 
     def _show(self) -> None:
         shown = self.shown

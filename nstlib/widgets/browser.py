@@ -14,7 +14,7 @@ from torch import Tensor
 from nstlib import images
 from nstlib.errors import ImageError
 from nstlib.widgets.controls import FILL, LABEL, menu_control
-from nstlib.widgets.display import USERS_ERRORS, add_classes, image_widget, preview, sentence, told
+from nstlib.widgets.display import add_classes, attempt, image_widget, preview, told
 from nstlib.widgets.menu_keys import MenuKeys
 from nstlib.widgets.pictures import WRAPPING
 
@@ -106,13 +106,11 @@ class SampleBrowser:
 
     def _answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
-        try:
-            self.image = compute(self._runs, self.run, self.slider.index)
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-            return
-        self.picture.value, self.message.value = draw(self.image), ""
-        self.status.value = self._told()
+        if attempt(self._load, self.message):
+            self.picture.value, self.status.value = draw(self.image), self._told()
+
+    def _load(self) -> None:
+        self.image = compute(self._runs, self.run, self.slider.index)
 
     def _told(self) -> str:
         """Return which picture is shown, in words: it has no other text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
@@ -21,6 +21,25 @@ def sentence(error: BaseException) -> str:
     """Return an error as one line for the page; what it quotes is the user's, and is escaped."""
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return f'<div role="alert" style="line-height: 1.5">⚠ {html.escape(text[:1].upper() + text[1:])}.</div>'
+
+
+def attempt(action: Callable[[], object], message: Any) -> bool:
+    """Do what the user's choices ask for; return whether it could be done.
+
+    ``message`` (a widget with a ``value``) then says nothing, or else in a sentence why not.
+
+    Example:
+        >>> message = ipywidgets.HTML()
+        >>> attempt(lambda: images.style("vortx"), message), "vortx" in message.value
+        (False, True)
+    """
+    try:
+        action()
+    except USERS_ERRORS as error:
+        message.value = sentence(error)
+        return False
+    message.value = ""
+    return True
 
 
 def told(text: str) -> str:

@@ -21,11 +21,10 @@ from nstlib.images import at_size
 from nstlib.transform_net import TransformNet
 from nstlib.widgets.controls import Control, plain, range_control
 from nstlib.widgets.display import (
-    USERS_ERRORS,
     add_classes,
+    attempt,
     image_widget,
     preview,
-    sentence,
     told,
 )
 from nstlib.widgets.menu_keys import MenuKeys
@@ -172,7 +171,8 @@ class FastLab:
         names = self._recipe["style"] or [Path(self._recipe["net"]).stem]
         look = names[0] if len(names) == 1 else "mixture"
         stem = f"{Path(self._recipe['content']).stem}-{look}"
-        return save_picture(self.image, self._folder, stem, self._recipe, self.message)
+        where = (self._folder, stem, self._recipe)
+        return save_picture(lambda: self.image, where, self.save_button, self.message)
 
     # -------------------------------------------------------------------------------- what happens
 
@@ -184,13 +184,8 @@ class FastLab:
 
     def _answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
-        try:
-            self._paint()
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-            return
-        self.message.value = ""
-        self.picture.value, self.status.value = draw(self._result), told(caption(self._result))
+        if attempt(self._paint, self.message):
+            self.picture.value, self.status.value = draw(self._result), told(caption(self._result))
 
     def _take_photo(self) -> None:
         self._resized = at_size(self.photo.image, self._size)

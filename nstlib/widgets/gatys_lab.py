@@ -161,7 +161,8 @@ class GatysLab:
             self.message.value = sentence(ValueError("there is no picture yet; press Run first"))
             return None
         stem = f"{Path(self._recipe['content']).stem}-{Path(self._recipe['style']).stem}"
-        return save_picture(self.image, self._folder, stem, self._recipe, self.message)
+        image, where = self.image, (self._folder, stem, self._recipe)
+        return save_picture(lambda: image, where, self.save_button, self.message)
 
     # ---------------------------------------------------------------------------- the run's thread
 

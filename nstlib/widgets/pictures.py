@@ -218,20 +218,38 @@ def save_button(tooltip: str) -> Any:
     )
 
 
-def save_picture(
-    image: Tensor, folder: Path, stem: str, recipe: Mapping[str, Any], message: Any
-) -> Path | None:
-    """Write a picture with its recipe under a name that is free, and tell where in ``message``.
+def save(write: Callable[[], tuple[str, Path]], button: Any, message: Any) -> Path | None:
+    """Let ``write`` make a file, and tell in ``message`` what was saved where.
 
-    What cannot be written is told in a sentence, and None returned.
+    ``write`` returns what it wrote, in words, and where. The button rests meanwhile. What cannot be
+    written is told in a sentence, and None returned.
     """
+    was_disabled, button.disabled = button.disabled, True
     try:
-        path = images.save_image(image, free_path(folder, stem, ".png"), recipe)
+        what, path = write()
     except USERS_ERRORS as error:
         message.value = sentence(error)
         return None
-    message.value = saved(pixels(image), path)
+    finally:
+        button.disabled = was_disabled
+    message.value = saved(what, path)
     return path
+
+
+def save_picture(
+    paint: Callable[[], Tensor],
+    where: tuple[Path, str, Mapping[str, Any]],
+    button: Any,
+    message: Any,
+) -> Path | None:
+    """Write what ``paint`` returns as a PNG: ``where`` is the folder, the stem of its name, its recipe."""
+    folder, stem, recipe = where
+
+    def write() -> tuple[str, Path]:
+        image = paint()
+        return pixels(image), images.save_image(image, free_path(folder, stem, ".png"), recipe)
+
+    return save(write, button, message)
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:

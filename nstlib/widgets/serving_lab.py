@@ -24,12 +24,11 @@ from nstlib.stylist import Kept
 from nstlib.widgets.controls import LIVE, Control, menu_control, range_control
 from nstlib.widgets.curves import figure_bytes
 from nstlib.widgets.display import (
-    USERS_ERRORS,
     Panel,
     add_classes,
+    attempt,
     image_widget,
     pixels,
-    sentence,
     told,
 )
 from nstlib.widgets.menu_keys import MenuKeys
@@ -301,13 +300,8 @@ class ServingLab:
     def answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
         with self._one_at_a_time:
-            try:
-                self.paint()
-            except USERS_ERRORS as error:
-                self.message.value = sentence(error)
-                return
-            self.message.value = ""
-            self._show()
+            if attempt(self.paint, self.message):
+                self._show()
 
     def _show(self) -> None:
         result = self.result

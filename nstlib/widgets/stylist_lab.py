@@ -19,7 +19,7 @@ from nstlib.images import at_size
 from nstlib.strokes import STROKE_SIZE
 from nstlib.stylist import KeepColor, Kept, Stylist, check_colors
 from nstlib.widgets.controls import LIVE, Control, menu_control, plain, range_control
-from nstlib.widgets.display import USERS_ERRORS, Panel, add_classes, pixels, sentence, told
+from nstlib.widgets.display import Panel, add_classes, attempt, pixels, told
 from nstlib.widgets.menu_keys import MenuKeys
 from nstlib.widgets.nets import loaded_model
 from nstlib.widgets.pictures import (
@@ -226,17 +226,14 @@ class StylistLab(ABC):
         params = shown.at_all_pixels(whole)
         if whole.shape != self.image.shape:
             self.message.value = told(f"Painting {pixels(whole)} …")
-        self.save_button.disabled = True
-        try:
-            image = compute(params).image
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-            return None
-        finally:
-            self.save_button.disabled = False
         stem = f"{Path(recipe['content']).stem}-{self.name}"
         recipe = recipe | {"stroke_size": params.stroke_size}
-        return save_picture(image, self._folder, stem, recipe, self.message)
+        return save_picture(
+            lambda: compute(params).image,
+            (self._folder, stem, recipe),
+            self.save_button,
+            self.message,
+        )
 
     # -------------------------------------------------------------------------------- what happens
 
@@ -277,13 +274,8 @@ class StylistLab(ABC):
     def answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
         with self._one_at_a_time:
-            try:
-                self.paint()
-            except USERS_ERRORS as error:
-                self.message.value = sentence(error)
-                return
-            self.message.value = ""
-            self._show()
+            if attempt(self.paint, self.message):
+                self._show()
 
     def _show(self) -> None:
         self.photo_shown.show(self.content)

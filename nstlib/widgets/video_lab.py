@@ -22,7 +22,7 @@ from nstlib.video.steadying import TEMPORAL_WEIGHT
 from nstlib.widgets.clip_player import ClipPlayer
 from nstlib.widgets.controls import Control, menu_control, plain, range_control
 from nstlib.widgets.curves import figure_bytes
-from nstlib.widgets.display import USERS_ERRORS, add_classes, image_widget, pixels, sentence, told
+from nstlib.widgets.display import add_classes, attempt, image_widget, pixels, told
 from nstlib.widgets.menu_keys import MenuKeys
 from nstlib.widgets.nets import loaded_model
 from nstlib.widgets.painted_clip import (
@@ -38,8 +38,8 @@ from nstlib.widgets.pictures import (
     WRAPPING,
     check_size,
     free_path,
+    save,
     save_button,
-    saved,
     style_picker,
     took,
 )
@@ -163,32 +163,26 @@ class VideoLab:
         footage = self.clip.footage
         stem = f"{footage.name}-{Path(shown.style_name).stem}{'-beside' if beside else ''}"
         frames = _side_by_side(footage.frames, shown.frames) if beside else iter(shown.frames)
-        self.save_button.disabled = True
-        try:
+
+        def write() -> tuple[str, Path]:
             path = free_path(self._folder, stem, ".mp4")
             video.write(path, frames, footage.rate, audio=footage.sound)
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-            return None
-        finally:
-            self.save_button.disabled = False
-        self.message.value = saved(f"{len(shown.frames)} frames", path)
-        return path
+            return f"{len(shown.frames)} frames", path
+
+        return save(write, self.save_button, self.message)
 
     # -------------------------------------------------------------------------------- what happens
 
     def answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
         with self._one_at_a_time:
-            try:
-                made = self._made()
-                before, self.result = self.result, made
-                self._show(before)
-                self._measure()
-            except USERS_ERRORS as error:
-                self.message.value = sentence(error)
-                return
-            self.message.value = ""
+            attempt(self._answer, self.message)
+
+    def _answer(self) -> None:
+        made = self._made()
+        before, self.result = self.result, made
+        self._show(before)
+        self._measure()
 
     def _made(self) -> Result:
         """Return the clip as the controls stand."""
