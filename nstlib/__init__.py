@@ -19,18 +19,19 @@ from nstlib.errors import ImageError, NstError, VideoError, WeightsError
 
 if TYPE_CHECKING:
     from nstlib.encoders import load_encoder
-    from nstlib.images import compare, load_image, sample, save_image, show, style
+    from nstlib.images import load_image, sample, save_image, style
+    from nstlib.showing import compare, show
 
 __version__ = "0.1.0"
 
 # Where each lazily loaded name lives.
 _HOMES = {
     "load_encoder": "encoders",
-    "compare": "images",
+    "compare": "showing",
     "load_image": "images",
     "sample": "images",
     "save_image": "images",
-    "show": "images",
+    "show": "showing",
     "style": "images",
 }
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nstlib.color import luminance
+from nstlib.decoding import Array, Source
 from nstlib.errors import ImageError
-from nstlib.files import replaced
-from nstlib.images import Array, Source, at_size, check_image, load_image, resize, to_uint8
+from nstlib.files import expanded, replaced
+from nstlib.images import at_size, check_image, load_image, resize, to_uint8
 
 # GrabCut's time grows faster than its pixels, and the guided filter brings the contours back.
 CUT_SIZE = 144  # the shorter side that a photo is cut at: 0.06 to 0.2 s
@@ -96,7 +97,7 @@ def save_mask(mask: Tensor, path: str | os.PathLike[str]) -> Path:
     check_mask("mask", mask)
     if len(mask) != 1:
         raise ValueError(f"mask has shape {tuple(mask.shape)}; save_mask takes one, (1, 1, H, W)")
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"path is '{path}'; a mask is saved as .png")
     levels = (mask[0, 0].detach().float() * 255).round().to(torch.uint8).cpu().numpy()
@@ -246,7 +247,7 @@ def soften(mask: Tensor, radius: float) -> Tensor:
         raise TypeError(f"radius is {radius!r}; it takes a number of pixels")
     if not 0 <= radius < math.inf:
         raise ValueError(f"radius is {radius}; it must be at least 0")
-    if radius == 0:
+    if radius < 0.05:  # its neighbours weigh less than float32 can say
         return mask
     reach = math.ceil(3 * radius)  # what lies farther weighs 0.3 % in all
     at = torch.arange(-reach, reach + 1, dtype=mask.dtype, device=mask.device)

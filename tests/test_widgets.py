@@ -30,6 +30,7 @@ from nstlib import gatys, images, widgets
 from nstlib.config import Range
 from nstlib.encoders import Encoder, random_encoder
 from nstlib.images import load_image, read_recipe, to_uint8
+from nstlib.showing import compare
 from nstlib.widgets import GatysLab, Record, draw_losses, explore, range_control
 
 LONG = 60  # seconds that no wait here comes near
@@ -704,7 +705,7 @@ def test_explore_takes_choices_for_a_parameter_without_a_range() -> None:
 
 def test_explore_takes_figures_and_compared_pictures() -> None:
     figure = explore(lambda n: n, lambda _: draw_losses(RECORDS), n=[1])
-    side_by_side = explore(lambda n: n, lambda _: images.compare([torch.rand(1, 3, 8, 8)]), n=[1])
+    side_by_side = explore(lambda n: n, lambda _: compare([torch.rand(1, 3, 8, 8)]), n=[1])
     assert decoded(figure.picture).format == "PNG"
     assert decoded(side_by_side.picture).format == "JPEG"
 

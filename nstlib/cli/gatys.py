@@ -36,7 +36,9 @@ from nstlib.cli.flags import (
 from nstlib.cli.folders import Job, Order, Painted, Pictures
 from nstlib.cli.parsers import add_command
 from nstlib.encoders import check_taps, load_encoder
+from nstlib.files import expanded
 from nstlib.losses import mixing_table, tap_weights
+from nstlib.showing import compare
 from nstlib.stylist import Stylist
 
 GATYS_EXAMPLES = """
@@ -65,7 +67,7 @@ def add_gatys(commands: Any) -> None:
     add_weights(command)
     add_size(command, 384)
     _add_gatys_settings(command)
-    add_out(command, "a picture, or a folder for a folder, with photo-style.jpg in it", Path)
+    add_out(command, "a picture, or a folder for a folder, with photo-style.jpg in it", expanded)
     command.set_defaults(run=_run_gatys)
 
 
@@ -188,7 +190,7 @@ def _run_gallery(options: argparse.Namespace) -> None:
         titles += [Path(name).stem, *("" for _ in photos)]
     alt = f"{', '.join(options.photos)}, each stylised by {', '.join(names)}"
     columns = options.columns * (1 + len(photos))
-    sheet = images.compare(pictures, titles, columns, alt, height=options.shown)
+    sheet = compare(pictures, titles, columns, alt, height=options.shown)
     print(sheet.save(options.out))
 
 

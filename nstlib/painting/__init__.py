@@ -46,6 +46,7 @@ from nstlib.painting.registry import (
 from nstlib.painting.vortex import vortex
 from nstlib.painting.weaving import weaving
 from nstlib.painting.woodblock import woodblock
+from nstlib.showing import Picture, compare
 
 __all__ = [
     "PAINTERS",
@@ -193,7 +194,7 @@ def random(seed: int, size: int = 512) -> Tensor:
     return paint(size=size, **random_arguments(seed))
 
 
-def parameter_sheet(name: str, size: int = 128) -> images.Picture:
+def parameter_sheet(name: str, size: int = 128) -> Picture:
     """Show what each parameter of a painter does: its lowest value, its own, its highest.
 
     Example:
@@ -209,7 +210,7 @@ def parameter_sheet(name: str, size: int = 128) -> images.Picture:
         pictures += [low, usual, high]
         titles += [f"{key} {value:g}" for value in (ends[0], parameter.default, ends[1])]
         said.append(f"{key} {ends[0]:g}, {parameter.default:g} and {ends[1]:g}")
-    return images.compare(pictures, titles, columns=3, alt=f"{name}: {'; '.join(said)}")
+    return compare(pictures, titles, columns=3, alt=f"{name}: {'; '.join(said)}")
 
 
 def painters_page() -> str:

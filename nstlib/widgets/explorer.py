@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nstlib import images
 from nstlib.config import Range
+from nstlib.showing import Picture
 from nstlib.widgets.controls import LABEL, Control, choice_control, full_words, plain, range_control
 from nstlib.widgets.curves import figure_bytes
-from nstlib.widgets.display import USERS_ERRORS, image_widget, sentence
+from nstlib.widgets.display import attempt, image_widget
 from nstlib.widgets.menu_keys import MenuKeys
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Explorer:
     def __init__(
         self,
         compute: Callable[..., Any],
-        draw: Callable[[Any], Tensor | Figure | images.Picture],
+        draw: Callable[[Any], Tensor | Figure | Picture],
         controls: Mapping[str, Control],
         caption: str,
     ) -> None:
@@ -53,12 +54,12 @@ class Explorer:
         return {name: control.read() for name, control in self.controls.items()}
 
     def _update(self, _: Any = None) -> None:
-        try:
-            self.result = self._compute(**self.params())
-            self.picture.value = _drawn_bytes(self._draw(self.result))
-            self.message.value = ""
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
+        """Show what the controls stand at, or say in a sentence why not."""
+        attempt(self._paint, self.message)
+
+    def _paint(self) -> None:
+        self.result = self._compute(**self.params())
+        self.picture.value = _drawn_bytes(self._draw(self.result))
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.view._repr_mimebundle_(**options)
@@ -66,7 +67,7 @@ class Explorer:
 
 def explore(
     compute: Callable[..., Any],
-    draw: Callable[[Any], Tensor | Figure | images.Picture],
+    draw: Callable[[Any], Tensor | Figure | Picture],
     caption: str = "",
     live: bool = False,
     **controls: Sequence[Any] | Range,
@@ -78,7 +79,7 @@ def explore(
     Args:
         compute: its annotated parameters become controls: ``Annotated[float, Range(...)]``
             sliders, ``Literal[...]`` menus, ``bool`` boxes to tick. They begin at their defaults.
-        draw: makes an image, a Matplotlib figure or the picture of :func:`nstlib.images.compare`
+        draw: makes an image, a Matplotlib figure or the picture of :func:`nstlib.showing.compare`
             of what ``compute`` returns.
         caption: what the picture shows, in words.
         live: compute while a slider moves, not when it is let go: for under 50 ms.
@@ -126,8 +127,8 @@ def _control_of(name: str, wanted: Any, default: Any, live: bool) -> Control:
     raise TypeError(f"{name} has no Range and no choices; annotate it, or pass {name}=[...]")
 
 
-def _drawn_bytes(drawn: Tensor | Figure | images.Picture) -> bytes:
+def _drawn_bytes(drawn: Tensor | Figure | Picture) -> bytes:
     """Return what was drawn as the bytes of a picture file."""
     if isinstance(drawn, Tensor):
         return images.to_jpeg_bytes(drawn)
-    return drawn.data if isinstance(drawn, images.Picture) else figure_bytes(drawn)
+    return drawn.data if isinstance(drawn, Picture) else figure_bytes(drawn)
