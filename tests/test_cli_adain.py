@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from command_line import run
+from command_line import encoded_pictures, run
 from PIL import Image
 
 import nstlib
@@ -474,14 +474,7 @@ def test_one_photo_in_a_folder_of_styles_and_a_folder_of_photos_in_one_style(
 def test_each_style_and_each_photo_is_encoded_once(
     photos: Path, styles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded: list[object] = []
-    encode = AdaIN._encoded
-
-    def counted(model: AdaIN, image: torch.Tensor) -> adain.Maps:
-        encoded.append(image)
-        return encode(model, image)
-
-    monkeypatch.setattr(AdaIN, "_encoded", counted)
+    encoded = encoded_pictures(monkeypatch)
     assert run("adain", photos, styles, "--style-size", "48", "-o", tmp_path / "out") == 0
     assert len(encoded) == 3 + 2
 
@@ -496,14 +489,7 @@ def test_each_of_several_styles_and_each_photo_is_encoded_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    encoded: list[object] = []
-    encode = AdaIN._encoded
-
-    def counted(model: AdaIN, image: torch.Tensor) -> adain.Maps:
-        encoded.append(image)
-        return encode(model, image)
-
-    monkeypatch.setattr(AdaIN, "_encoded", counted)
+    encoded = encoded_pictures(monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert run("adain", photos, *TWO, *flags, "--style-size", "48", "-o", tmp_path / "out") == 0
     assert written(tmp_path / "out") == [

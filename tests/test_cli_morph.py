@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import run
+from command_line import encoded_pictures, run
 from PIL import Image
 
 import nstlib
 from nstlib import adain, images, transform_net, video
-from nstlib.adain import AdaIN
 from nstlib.cli import morph
 from nstlib.interpolation import path_weights
 from nstlib.stylist import NetStylist, Stylist
@@ -122,14 +121,7 @@ def test_a_gif_of_a_loop_plays_on_and_one_of_a_single_way_once(
 def test_the_photo_and_each_style_are_encoded_once(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded: list[object] = []
-    encode = AdaIN._encoded
-
-    def counted(model: AdaIN, image: torch.Tensor) -> adain.Maps:
-        encoded.append(image)
-        return encode(model, image)
-
-    monkeypatch.setattr(AdaIN, "_encoded", counted)
+    encoded = encoded_pictures(monkeypatch)
     five = [*THREE, "weaving", "impasto"]
     rates = ["--seconds", "1", "--rate", "10"]
     assert run("morph", "coffee", *five, *flags, *SMALL, *rates, "-o", tmp_path / "w.mp4") == 0

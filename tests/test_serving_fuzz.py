@@ -124,13 +124,16 @@ def test_the_same_seed_breaks_alike(tools: dict[str, ModuleType]) -> None:
     assert not set(once) <= set(good.values())
 
 
-def test_memory_that_grows_tenth_by_tenth_is_told_and_a_large_picture_is_not(
+def test_memory_that_the_same_pictures_need_once_more_is_told(
     tools: dict[str, ModuleType],
 ) -> None:
-    limits = tools["serving_fuzz"].memory_limits
-    assert not limits([100, 300, 305, 300, 310])
-    assert not limits([100, 300, 300, 600, 600, 600])  # in the first half
-    assert limits([100, 300, 330, 400, 500]) == "memory grew by 1.52"
+    fuzz, free = tools["serving_fuzz"], {"waiting": 0, "painting": 0}
+    first = fuzz.Answers(memory_mb=[100, 300, 300, 600, 590])  # a large picture, late
+    assert fuzz.problems(first, fuzz.Answers(memory_mb=[590, 600, 620]), free) == []
+    leak = fuzz.problems(first, fuzz.Answers(memory_mb=[590, 600, 700]), free)
+    assert leak == ["memory grew by 1.17"]
+    kept = fuzz.problems(first, first, free | {"waiting": 1})
+    assert kept == ["a request still has a place"]
 
 
 # ------------------------------------------------------------------------------- the load's figures
@@ -155,9 +158,12 @@ def test_the_table_of_a_load_tells_what_it_came_to(tools: dict[str, ModuleType])
     assert (part.p50, part.p95, part.p99, part.refused_p99) == (50, 95, 99, 4)
     assert part.a_second == 2
     assert load.failures(part) == 2
-    lines = load.table([part], [100, 200, 210, 220, 230]).splitlines()
+    lines = load.table([part]).splitlines()
     assert lines[1].split("  ")[-1] == "1 × dropped, 100 × 200, 1 × 500, 1 × 503"
-    assert lines[2] == "memory in MB: 100 200 210 220 230; × 1.10 in the second half"
+    assert load.memory_table([100, 200, 190], [190, 210]).splitlines() == [
+        "memory in MB: 100 200 190",
+        "       again: 190 210; at most × 1.05",
+    ]
 
 
 def test_a_load_is_answered_and_counted(client: httpx.Client, tools: dict[str, ModuleType]) -> None:

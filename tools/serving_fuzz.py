@@ -1,8 +1,8 @@
 """Send a server on this machine broken pictures: ``python tools/serving_fuzz.py --count 10000``.
 
 Each is a small good picture with bytes turned, cut, or put together with another; each has to be
-answered by a picture, or by what is wrong with it, and a good one that follows by its picture. The
-memory of the server, which is a process of its own, is read in tenths of the run.
+answered by a picture, or by what is wrong with it, and a good one that follows by its picture. Then
+the same pictures come once more: the server, which is a process of its own, may need no more memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pillow_heif
+import psutil
 from PIL import Image
-from serving_load import MOST_GROWTH, ask, body, growth, health, server
+from serving_load import MOST_GROWTH, ask, body, growth, health, memory_table, server
 
 from nstlib.files import replaced
 from nstlib.images import sample, to_uint8
@@ -80,72 +83,98 @@ def requests(chance: random.Random, good: Mapping[str, bytes]) -> Iterator[tuple
         yield body(broken(chance, good), style="vortex", size="32")
 
 
-def memory_limits(memory: Sequence[float]) -> str:
-    """Return what is wrong with how memory went; nothing if nothing is."""
-    ratio = growth(memory)
-    return f"memory grew by {ratio:.2f}" if ratio > MOST_GROWTH else ""
+@dataclass
+class Answers:
+    """What one run over the broken pictures brought."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)  # of the server, in tenths of the run
+    seconds: float = 0.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Send the pictures; return 1 if one was answered as none may be, or memory grew."""
+def send(
+    port: int, process: psutil.Process, good: Mapping[str, bytes], options: argparse.Namespace
+) -> Answers:
+    """Send the broken pictures of a seed, and good ones in between, by several clients at once."""
+    coming = itertools.islice(requests(random.Random(options.seed), good), options.count)
+    kinds = itertools.cycle(sorted(good))
+    answers = Answers(memory_mb=[process.memory_info().rss / 1e6])
+    lock = threading.Lock()
+
+    def note(status: int) -> None:
+        answers.statuses[status] += 1
+        if status not in ANSWERS:
+            answers.wrong.append(f"a broken picture had {status or 'no answer'}")
+        done = answers.statuses.total()
+        if done * 10 // options.count > len(answers.memory_mb) - 1:
+            answers.memory_mb.append(process.memory_info().rss / 1e6)
+            print(f"{done} sent, {answers.memory_mb[-1]:.0f} MB", flush=True)
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        with contextlib.closing(connection):
+            for number in itertools.count(1):
+                with lock:
+                    data, kind = next(coming, None), next(kinds)
+                if data is None:
+                    return
+                status = ask(connection, *data).status
+                with lock:
+                    note(status)
+                if number % GOOD:
+                    continue
+                status = ask(connection, *body(good[kind], style="vortex", size="32")).status
+                if status != 200:
+                    answers.wrong.append(f"a good {kind} had {status or 'no answer'}")
+
+    began = time.perf_counter()
+    threads = [threading.Thread(target=client) for _ in range(options.clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    answers.seconds = time.perf_counter() - began
+    return answers
+
+
+def problems(first: Answers, again: Answers, after: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong: with the answers, with places that are kept, with memory."""
+    wrong = first.wrong + again.wrong
+    if after["waiting"] or after["painting"]:
+        wrong.append("a request still has a place")
+    ratio = growth(first.memory_mb, again.memory_mb)
+    if ratio > MOST_GROWTH:
+        wrong.append(f"memory grew by {ratio:.2f}")
+    return wrong
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--count", type=int, default=10_000, help="of broken pictures, each time")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of the server's model")
     parser.add_argument("--json", type=Path, help="a file for the figures")
-    options = parser.parse_args(arguments)
-    good = pictures()
-    coming = itertools.islice(requests(random.Random(options.seed), good), options.count)
-    statuses: Counter[int] = Counter()
-    wrong: list[str] = []
-    lock = threading.Lock()
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Send the pictures, twice; return 1 if one was answered as none may be, or memory grew."""
+    options, good = parsed(arguments), pictures()
     with server(options.threads) as (port, process):
-        memory = [process.memory_info().rss / 1e6]
-
-        def client() -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-            with contextlib.closing(connection):
-                for number in itertools.count(1):
-                    with lock:
-                        data = next(coming, None)
-                    if data is None:
-                        return
-                    status = ask(connection, *data).status
-                    with lock:
-                        statuses[status] += 1
-                        if status not in ANSWERS:
-                            wrong.append(f"a broken picture had {status or 'no answer'}")
-                        done = sum(statuses.values())
-                        if done * 10 // options.count > len(memory) - 1:
-                            memory.append(process.memory_info().rss / 1e6)
-                            print(f"{done} sent, {memory[-1]:.0f} MB", flush=True)
-                    if number % GOOD == 0:
-                        kind = sorted(good)[number // GOOD % len(good)]
-                        status = ask(
-                            connection, *body(good[kind], style="vortex", size="32")
-                        ).status
-                        if status != 200:
-                            wrong.append(f"a good {kind} had {status or 'no answer'}")
-
-        began = time.perf_counter()
-        threads = [threading.Thread(target=client) for _ in range(options.clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        seconds = time.perf_counter() - began
-        after = health(port)
-    if after["waiting"] or after["painting"]:
-        wrong.append("a request still has a place")
-    if problem := memory_limits(memory):
-        wrong.append(problem)
-    for status, count in sorted(statuses.items()):
-        print(f"{count:7} × {status or 'no answer'}")
-    tenths = " ".join(f"{value:.0f}" for value in memory)
-    print(f"{seconds:.0f} s; memory in MB: {tenths}; × {growth(memory):.2f} in the second half")
+        first, again = (send(port, process, good, options) for _ in range(2))
+        wrong = problems(first, again, health(port))
+    for answers in (first, again):
+        told = (
+            f"{count} × {status or 'no answer'}"
+            for status, count in sorted(answers.statuses.items())
+        )
+        print(f"{answers.seconds:.0f} s: {', '.join(told)}")
+    print(memory_table(first.memory_mb, again.memory_mb))
     if options.json:
-        facts = {"statuses": statuses, "seconds": seconds, "memory_mb": memory, "wrong": wrong}
+        facts = {"first": asdict(first), "again": asdict(again), "wrong": wrong}
         with replaced(options.json) as file:
             file.write_text(json.dumps(facts, indent=1) + "\n")
     for line in wrong[:20]:
