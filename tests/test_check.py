@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import serving_answers
 import torch
@@ -50,18 +52,28 @@ def tv_by_slices(x: Tensor) -> Tensor:
     return down + (x[..., 1:] - x[..., :-1]).abs().mean()
 
 
+def one_mean_of_steps(x: Tensor) -> Tensor:
+    down, right = x[:, :, 1:] - x[:, :, :-1], x[..., 1:] - x[..., :-1]
+    return (down.abs().sum() + right.abs().sum()) / (down.numel() + right.numel())
+
+
+def slope_lengths(x: Tensor) -> Tensor:
+    down, right = x[:, :, 1:, :-1] - x[:, :, :-1, :-1], x[:, :, :-1, 1:] - x[:, :, :-1, :-1]
+    return (down**2 + right**2).sqrt().mean()
+
+
 def tv_wrapped_around(x: Tensor) -> Tensor:
     return (x - torch.roll(x, 1, 2)).abs().mean() + (x - torch.roll(x, 1, 3)).abs().mean()
 
 
-def field(tap: str, window: int = 2, stride: int = 2, first: int = 1) -> int:
+def field(tap: str, window: int = 2, stride: int = 2, first: int = 1, steps: int = 2) -> int:
     size, step = first, 1
     for block, count in ((1, 2), (2, 2), (3, 4)):
         if block > 1:
             size += (window - 1) * step
             step *= stride
         for i in range(1, count + 1):
-            size += 2 * step
+            size += steps * step
             if tap == f"relu{block}_{i}":
                 return size
     raise AssertionError(tap)
@@ -80,9 +92,35 @@ def coloured(
     return (photo + brightness(result) - brightness(photo)).clamp(0, 1)
 
 
+def picked_gram(features: Tensor, mask: Tensor) -> Tensor:
+    inside = features[0][:, mask[0, 0] > 0]  # (C, P)
+    return inside @ inside.T / inside.shape[1]
+
+
+def by_difference(result: Tensor, photo: Tensor) -> Tensor:
+    r, g, b = (result - photo).unbind(dim=1)
+    brighter = 0.299 * r + 0.587 * g + 0.114 * b
+    return torch.stack([channel + brighter for channel in photo.unbind(dim=1)], dim=1).clip(0, 1)
+
+
+def field_from_above(tap: str) -> int:
+    """Ask from the map down to the picture how many positions are seen."""
+    block, conv = int(tap[4]), int(tap[6])
+    seen = 1
+    for b in range(block, 0, -1):
+        convolutions = conv if b == block else {1: 2, 2: 2}[b]
+        seen = (2 * seen if b < block else seen) + 2 * convolutions
+    return seen
+
+
 def tile_of(program: int, block: int, size: int) -> tuple[Tensor, Tensor]:
     places = torch.arange(program * block, (program + 1) * block)
     return places, places.lt(size)
+
+
+def held_back(program: int, block: int, size: int) -> tuple[Tensor, Tensor]:
+    places, inside = tile_of(program, block, size)
+    return torch.minimum(places, torch.tensor(size - 1)), inside
 
 
 def offsets_of(c: int, p: Tensor, width: int, strides: tuple[int, int, int]) -> Tensor:
@@ -114,17 +152,17 @@ def norm_by_the_package(
 ) -> Tensor:
     norm = transform_net.ConditionalNorm(features.shape[1], len(gammas))
     norm.load_state_dict({"weight": gammas, "bias": betas})
-    return norm(features, condition).detach()
+    return norm(features, condition)
 
 
-def norm_over(axes: tuple[int, ...], bessel: int = 0, eps: float = 1e-5) -> Answer:
+def norm_over(axes: tuple[int, ...], bessel: int = 0, eps: float = 1e-5, late: float = 0) -> Answer:
     def norm(f: Tensor, condition: Tensor, gammas: Tensor, betas: Tensor) -> Tensor:
         centred = f - f.mean(axes, keepdim=True)
         count = torch.tensor([f.shape[axis] for axis in axes]).prod() - bessel
         variance = centred.square().sum(axes, keepdim=True) / count
         gamma, beta = torch.einsum("nr,trc->tnc", condition, torch.stack([gammas, betas]))
         scaled = centred * gamma[:, :, None, None]
-        return scaled / torch.sqrt(variance + eps) + beta[:, :, None, None]
+        return scaled / (torch.sqrt(variance + eps) + late) + beta[:, :, None, None]
 
     return norm
 
@@ -203,6 +241,15 @@ def restyled_over(axes: tuple[int, ...]) -> Answer:
     return answer
 
 
+def restyled_with_late_epsilon(content: Tensor, style: Tensor, alpha: float) -> Tensor:
+    """As a popular port does it."""
+    (mean, std), (mean_s, std_s) = (
+        (x.mean((2, 3), keepdim=True), x.std((2, 3), correction=0, keepdim=True) + 1e-5)
+        for x in (content, style)
+    )
+    return alpha * ((content - mean) / std * std_s + mean_s) + (1 - alpha) * content
+
+
 def restyled_by_variances(content: Tensor, style: Tensor, alpha: float) -> Tensor:
     (mean, var), (mean_s, var_s) = (
         (x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, unbiased=False) + 1e-5)
@@ -225,6 +272,39 @@ def uncorrected(values: Sequence[float], memory: float, first: float = 0.0) -> l
     for value in values:
         out.append(out[-1] + (1 - memory) * (value - out[-1]))
     return out[1:]
+
+
+def smoothed_in_one_go(values: Sequence[float], memory: float) -> list[Tensor]:
+    """As a product with a matrix of shares."""
+    ages = torch.arange(len(values))[:, None] - torch.arange(len(values))
+    shares = torch.where(ages >= 0, torch.tensor(memory) ** ages, 0.0)
+    return list(shares @ torch.tensor(values) / shares.sum(dim=1))
+
+
+def corrected_and_carried_on(values: Sequence[float], memory: float) -> list[float]:
+    mean, out = 0.0, []
+    for n, value in enumerate(values):
+        mean = memory * mean + (1 - memory) * value
+        mean /= 1 - memory ** (n + 1)
+        out.append(mean)
+    return out
+
+
+def merged_samples(
+    counts: Sequence[int], means: Sequence[float], stds: Sequence[float]
+) -> tuple[float, float]:
+    n, m, s = (np.array(part) for part in (counts, means, stds))
+    mean = (n * m).sum() / n.sum()
+    return mean, (((n - 1) * s**2 + n * (m - mean) ** 2).sum() / (n.sum() - 1)) ** 0.5
+
+
+def merged_by_squares(
+    counts: Sequence[int], means: Sequence[float], stds: Sequence[float]
+) -> tuple[float, float]:
+    """E[x²] − E[x]²: right, if not what to do in float32 with large means."""
+    n, m, s = (torch.tensor(part, dtype=torch.float64) for part in (counts, means, stds))
+    mean = (n * m).sum() / n.sum()
+    return float(mean), float(((n * (s**2 + m**2)).sum() / n.sum() - mean**2).sqrt())
 
 
 def merged_places(
@@ -251,29 +331,78 @@ RIGHT: dict[str, list[Answer]] = {
         lambda c, s, a: ((1 - a) * c[0] + a * s[0], (1 - a) * c[1] + a * s[1]),
         lambda c, s, a: torch.lerp(torch.tensor(c), torch.tensor(s), a).tolist(),
     ],
-    "smoothed": [averages],
+    "smoothed": [averages, smoothed_in_one_go],
     "shared_gradient": [
         lambda g, counts: sum(n * part for n, part in zip(counts, g, strict=True)) / sum(counts),
+        lambda g, counts: torch.einsum("p...,p->...", g, torch.tensor(counts) / sum(counts)),
+        lambda g, counts: g.repeat_interleave(torch.tensor(counts), dim=0).double().mean(dim=0),
     ],
-    "merged": [merged_places],
-    "gram": [kernels.gram, gram_by_einsum, gram_in_a_loop],
-    "total_variation": [kernels.total_variation, tv_by_slices, lambda x: float(tv_by_slices(x))],
-    "receptive_field": [field],
-    "masked_gram": [masked, lambda f, m: masked(f.double(), m.double())],
-    "keep_colour": [coloured],
-    "tile": [tile_of, lambda *given: [part.float() for part in tile_of(*given)]],
-    "offsets": [offsets_of],
-    "half_gram": [half_gram, kernels.gram],
-    "masked_max": [lambda values, mask: values.masked_fill(~mask, -1e30).max(1).values],
-    "tv_gradient": [slopes],
+    "merged": [merged_places, merged_by_squares],
+    "gram": [
+        kernels.gram,
+        gram_by_einsum,
+        gram_in_a_loop,
+        lambda f: torch.bmm(f.flatten(2), f.flatten(2).transpose(1, 2)).div(f[0, 0].numel()),
+        lambda f: gram_by_einsum(f.double()),
+    ],
+    "total_variation": [
+        kernels.total_variation,
+        tv_by_slices,
+        lambda x: float(tv_by_slices(x)),
+        lambda x: torch.nn.functional.l1_loss(x[:, :, 1:], x[:, :, :-1]) + x.diff().abs().mean(),
+    ],
+    "receptive_field": [field, lambda tap: float(field(tap)), field_from_above],
+    "masked_gram": [
+        masked,
+        lambda f, m: masked(f.double(), m.double()),
+        lambda f, m: kernels.gram(f * m.sqrt(), "sum")[0] / m.sum(),
+    ],
+    "keep_colour": [coloured, by_difference, lambda x, c: by_difference(x.double(), c)],
+    "tile": [
+        tile_of,
+        lambda *given: [part.float() for part in tile_of(*given)],
+        lambda i, b, n: (p := torch.arange(b) + b * i, p <= n - 1),
+    ],
+    "offsets": [
+        offsets_of,
+        lambda c, p, w, s: torch.stack([torch.full_like(p, c), p // w, p % w], 1) @ torch.tensor(s),
+    ],
+    "half_gram": [
+        half_gram,
+        kernels.gram,
+        lambda f: gram_in_a_loop(f.double()),
+        lambda f: torch.bmm(f.flatten(2).float(), f.flatten(2).mT.float()).div(f[0, 0].numel()),
+    ],
+    "masked_max": [
+        lambda values, mask: values.masked_fill(~mask, -1e30).max(1).values,
+        lambda values, mask: torch.stack(
+            [row[inside].max() for row, inside in zip(values, mask, strict=True)]
+        ),
+    ],
+    "tv_gradient": [
+        slopes,
+        lambda x: slopes(x, kernels.total_variation),
+        lambda x: slopes(x.double()),
+    ],
     "conditional_norm": [normed, norm_by_the_package, norm_over((2, 3))],
     "dial_position": [
         dial_shares,
         lambda w, dial: transform_net.dial_position(torch.tensor([w]), dial)[0].tolist(),
     ],
-    "overlaps": [stamps],
+    "overlaps": [
+        stamps,
+        lambda size, kernel, stride: [
+            sum(0 <= place - stride * i < kernel for i in range(size))
+            for place in range((size - 1) * stride + kernel)
+        ],
+    ],
     "folded_kernel": [lambda a, b, c: ((a, b + c), (a + b, c)), folded_by_the_package],
-    "break_even": [pays_from, lambda *seconds: float(pays_from(*seconds))],
+    "break_even": [
+        pays_from,
+        lambda *seconds: float(pays_from(*seconds)),
+        lambda t, o, p: np.ceil(t / (o - p)) if o > p else np.inf,
+        lambda t, o, p: math.floor(t / (o - p)) + 1 if o > p else float("inf"),
+    ],
 }
 
 # What is wrong, and words of the hint that it must get.
@@ -291,7 +420,9 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("σ is the root", restyled_by_variances),
         ("Bessel", lambda c, s, a: restyled(c, s, a, bessel=True)),
         ("becomes NaN", lambda c, s, a: restyled(c, s, a, flat=0)),
+        ("the epsilon is outside", restyled_with_late_epsilon),
         ("it must be (2, 3, 4, 5)", lambda c, s, a: s),
+        ("no gradient leads back", lambda c, s, a: restyled(c, s, a).detach()),
     ],
     "between": [
         (
@@ -318,6 +449,8 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("all its weight on the first value", lambda v, m: uncorrected(v, m, first=v[0])),
         ("memory is turned round", lambda v, m: averages(v, 1 - m)),
         ("the mean of all so far", lambda v, m: averages(v, 1)),
+        ("is carried on", corrected_and_carried_on),
+        ("raises ZeroDivisionError: ", lambda v, m: [x / (1 - m**n) for n, x in enumerate(v)]),
         ("return a value for each", lambda v, m: averages(v, m)[-1]),
     ],
     "shared_gradient": [
@@ -330,6 +463,13 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         (
             "divided by the number of processes",
             lambda g, counts: sum(n * part for n, part in zip(counts, g, strict=True)) / len(g),
+        ),
+        (
+            "turned round",
+            lambda g, counts: (
+                sum(part / n for n, part in zip(counts, g, strict=True))
+                / sum(1 / n for n in counts)
+            ),
         ),
     ],
     "merged": [
@@ -348,6 +488,8 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
             ),
         ),
         ("count alike", lambda n, m, s: merged_places([1 for _ in n], m, s)),
+        ("divided by n − 1", merged_samples),
+        ("add its variance", lambda n, m, s: merged_places(n, m, [0.0 for _ in s])),
         (
             "its root is the deviation",
             lambda n, m, s: (merged_places(n, m, s)[0], merged_places(n, m, s)[1] ** 2),
@@ -363,8 +505,12 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("means are subtracted", covariance),
         ("channels and positions are mixed", gram_with_axes_mixed),
         ("the shape is (2, 3, 4, 5); it must be (2, 3, 3)", lambda f: f),
-        ("where", lambda f: 1.5 * gram_in_a_loop(f)),
+        ("divided by N, too", lambda f: f.flatten(2) @ f.flatten(2).mT / f[:, 0].numel()),
+        ("images are compared", lambda f: f.flatten(1).mm(f.flatten(1).t()) / f[0, 0].numel()),
+        ("all numbers are 1.5 times", lambda f: 1.5 * gram_in_a_loop(f)),
+        ("all numbers are 1, then 0.45 times", lambda f: f.flatten(2) @ f.flatten(2).mT / 20),
         ("returns 2 values; it must return a tensor of shape (2, 3, 3)", lambda f: (f, f)),
+        ("no gradient leads back", lambda f: torch.tensor(gram_in_a_loop(f).tolist())),
     ],
     "total_variation": [
         ("not absolute", lambda x: x.diff(dim=2).mean() + x.diff(dim=3).mean()),
@@ -374,12 +520,23 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("summed", lambda x: x.diff(dim=2).abs().sum() + x.diff(dim=3).abs().sum()),
         ("wrapped around", tv_wrapped_around),
         ("axes 2 and 3", lambda x: x.diff(dim=1).abs().mean() + x.diff(dim=2).abs().mean()),
+        (
+            "absolute too late",
+            lambda x: sum(
+                (x.narrow(d, 1, n - 1) - x.narrow(d, 0, n - 1)).mean().abs()
+                for d, n in ((2, x.shape[2]), (3, x.shape[3]))
+            ),
+        ),
+        ("one mean over all pairs", one_mean_of_steps),
+        ("halved", lambda x: tv_by_slices(x) / 2),
+        ("the length of the slope", slope_lengths),
         ("returns a value of type str", lambda x: "0.5"),
     ],
     "receptive_field": [
         ("strides are missing", lambda tap: field(tap, stride=1)),
         ("pools are missing", lambda tap: field(tap, window=1)),
         ("begins at 1", lambda tap: field(tap, first=0)),
+        ("one to either side", lambda tap: field(tap, steps=1)),
         ("too early", lambda tap: {"relu1_2": 6, "relu2_2": 16}.get(tap, field(tap))),
     ],
     "masked_gram": [
@@ -387,9 +544,11 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("not divided", lambda f, m: masked(f, m) * m.sum()),
         ("both factors", lambda f, m: kernels.gram(f * m, "sum")[0] / m.sum()),
         ("number of masked positions", lambda f, m: masked(f, m) * m.sum() / m.count_nonzero()),
-        ("soft edge is lost", lambda f, m: kernels.gram(f[..., m[0, 0, 0] > 0])[0]),
+        ("soft edge is lost", picked_gram),
         ("mask is not used", lambda f, m: kernels.gram(f)[0]),
         ("axis of length one", lambda f, m: masked(f, m)[None]),
+        ("it must be (3, 3)", lambda f, m: (f * m).flatten(1).T @ f.flatten(1) / m.sum()),
+        ("no gradient leads back", lambda f, m: masked(f.detach(), m)),
     ],
     "keep_colour": [
         ("not clamped", lambda x, c: c + coloured(x, 0 * c) - coloured(c, 0 * c)),
@@ -398,15 +557,20 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("subtract Y(c)", lambda x, c: (c + coloured(x, 0 * x)).clamp(0, 1)),
         ("colour is gone", lambda x, c: coloured(x, 0 * x).expand_as(x)),
         ("blue, green, red", lambda x, c: coloured(x, c, (0.114, 0.587, 0.299))),
+        ("writes into c,", lambda x, c: c.add_(coloured(x, c) - c)),
     ],
     "tile": [
         ("mask is missing", lambda i, b, n: (tile_of(i, b, n)[0], torch.ones(b).bool())),
         ("one too many", lambda i, b, n: (tile_of(i, b, n)[0], tile_of(i, b, n)[0] < n + 1)),
         ("all programs read one block", lambda i, b, n: tile_of(0, b, n)),
         ("blocks overlap", lambda i, b, n: (torch.arange(i, i + b), torch.arange(i, i + b) < n)),
+        ("held back at the last one", held_back),
+        ("the mask is turned round", lambda *given: (tile_of(*given)[0], ~tile_of(*given)[1])),
         ("it must return 2 values", lambda i, b, n: tile_of(i, b, n)[0]),
+        ("torch.tensor makes one", lambda i, b, n: (list(range(b)), tile_of(i, b, n)[1])),
     ],
     "offsets": [
+        ("a fraction", lambda c, p, w, s: c * s[0] + (p / w) * s[1] + (p % w) * s[2]),
         ("rows are taken to join", lambda c, p, w, s: c * s[0] + p * s[2]),
         ("swapped", lambda c, p, w, s: c * s[0] + p % w * s[1] + p // w * s[2]),
         ("columns' stride is missing", lambda c, p, w, s: offsets_of(c, p, w, (*s[:2], 1))),
@@ -414,16 +578,25 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("channel is missing", lambda c, p, w, s: offsets_of(0, p, w, s)),
     ],
     "half_gram": [
-        ("overflows", lambda f: f.flatten(2) @ f.flatten(2).mT / 16384),
-        ("vanishes", lambda f: f.flatten(2).div(16384) @ f.flatten(2).mT),
-        ("overflows", lambda f: (f.flatten(2) @ f.flatten(2).mT).float() / 16384),
-        ("not divided", lambda f: 16384 * half_gram(f)),
+        ("overflows", lambda f: f.flatten(2) @ f.flatten(2).mT / f[0, 0].numel()),
+        ("vanishes", lambda f: f.flatten(2).div(f[0, 0].numel()) @ f.flatten(2).mT),
+        ("overflows", lambda f: (f.flatten(2) @ f.flatten(2).mT).float() / f[0, 0].numel()),
+        ("not divided", lambda f: f[0, 0].numel() * half_gram(f)),
+        ("return float32", lambda f: half_gram(f).half()),
+        ("the shape is (2, 16, 16)", lambda f: f.flatten(2).float().mT @ f.flatten(2).float()),
     ],
     "masked_max": [
         ("masked lanes hold 0", lambda values, mask: (values * mask).amax(1)),
         ("mask is not used", lambda values, mask: values.max(1).values),
         ("smallest", lambda values, mask: values[:, :6].amin(1)),
         ("one number for all", lambda values, mask: values[mask].max()),
+        ("masked lanes hold -10000", lambda v, mask: v.where(mask, torch.tensor(-1e4)).amax(1)),
+        ("masked lanes hold -100000", lambda v, mask: v.masked_fill(~mask, -1e5).amax(1)),
+        ("masked lanes hold -1000,", lambda v, mask: v.masked_fill(~mask, -1e3).amax(1)),
+        ("masked lanes hold -1,", lambda v, mask: v.masked_fill(~mask, -1).amax(1)),
+        ("a row is along axis 1", lambda v, mask: v.masked_fill(~mask, -math.inf).max(0).values),
+        ("its place", lambda v, mask: v.masked_fill(~mask, -math.inf).max(1).indices),
+        ("take its .values", lambda v, mask: v.masked_fill(~mask, -math.inf).max(1)),
     ],
     "tv_gradient": [
         ("sign is turned round", lambda x: -slopes(x)),
@@ -448,7 +621,17 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
                 lambda y: (
                     (x[:, :, 1:] - y[:, :, :-1]).abs().mean()
                     + (x[..., 1:] - y[..., :-1]).abs().mean()
-                ).mul(1),
+                ),
+            ),
+        ),
+        (
+            "only the neighbour behind",
+            lambda x: slopes(
+                x,
+                lambda y: (
+                    (y[:, :, 1:] - x[:, :, :-1]).abs().mean()
+                    + (y[..., 1:] - x[..., :-1]).abs().mean()
+                ),
             ),
         ),
     ],
@@ -462,7 +645,13 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("σ is its root", lambda f, c, g, b: divided_by_variance(f, c, g, b)),
         ("Bessel", norm_over((2, 3), bessel=1)),
         ("becomes NaN", norm_over((2, 3), eps=0.0)),
+        ("the epsilon is outside", norm_over((2, 3), eps=0.0, late=1e-5)),
+        (
+            "the largest share",
+            lambda f, c, g, b: normed(f, torch.eye(c.shape[1])[c.argmax(1)], g, b),
+        ),
         ("it must be (2, 3, 4, 5)", lambda f, c, g, b: normed(f, c, g, b)[0]),
+        ("no gradient leads back", torch.no_grad()(normed)),
     ],
     "dial_position": [
         ("straight over w itself", lambda w, dial: dial_shares(w, dial, log=float)),
@@ -476,7 +665,12 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
                 math.log(w / dial[0], dial[-1] / dial[0]),
             ],
         ),
-        ("it must return 2 values", lambda w, dial: [1.0]),
+        ("for w = 2.0, dial = (1, 10): returns 1 value; it must", lambda w, dial: [1.0]),
+        ("its .tolist()", lambda w, dial: torch.tensor(dial_shares(w, dial))),
+        (
+            "for w = 0.7, dial = (0.1, 1, 10, 100): number 0, counted from 0",
+            lambda w, dial: dial_shares(w, dial) if w > 1 else [0.0, 1.0, 0.0, 0.0],
+        ),
     ],
     "overlaps": [
         ("stride is missing", lambda size, kernel, stride: stamps(size, kernel, 1)),
@@ -525,6 +719,12 @@ def areas(corners: Tensor, point: Tensor) -> Tensor:
     return parts / area(a, b, c)
 
 
+def from_the_last_corner(corners: Tensor, point: Tensor) -> Tensor:
+    sides = (corners[:2] - corners[2]).T
+    first = torch.linalg.inv(sides) @ (point - corners[2])
+    return torch.cat([first, 1 - first.sum(0, keepdim=True)])
+
+
 def round_trip(styles: int, frames: int, last: int = 0) -> Tensor:
     rows = []
     for frame in range(frames):
@@ -534,6 +734,12 @@ def round_trip(styles: int, frames: int, last: int = 0) -> Tensor:
         row[(int(leg) + 1) % styles] += share
         rows.append(row)
     return torch.tensor(rows)
+
+
+def by_the_way_round(styles: int, frames: int) -> Tensor:
+    """A style's share is one less how far it is, the shorter way round."""
+    apart = torch.arange(frames)[:, None] * styles / frames - torch.arange(styles)
+    return (1 - torch.minimum(apart % styles, -apart % styles)).relu()
 
 
 def one_way(styles: int, frames: int) -> Tensor:
@@ -554,35 +760,82 @@ def by_svd(colors: Tensor, target: Tensor, *, centre: bool = True, goal: bool = 
     return moved + target.mean(1, keepdim=True) if goal else moved
 
 
+def by_cholesky(colors: Tensor, target: Tensor) -> Tensor:
+    apart, wanted = (v - v.mean(1, keepdim=True) for v in (colors, target))
+    white, paint = (torch.linalg.cholesky(v @ v.T / v.shape[1]) for v in (apart, wanted))
+    return paint @ white.inverse() @ apart + target.mean(1, keepdim=True)
+
+
+def by_transport(colors: Tensor, target: Tensor) -> Tensor:
+    """The symmetric map from the one covariance to the other."""
+
+    def root(covariance: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance)
+        made: Tensor = vectors @ values.sqrt().diag() @ vectors.T
+        return made
+
+    apart = colors - colors.mean(1, keepdim=True)
+    own, goal = (torch.cov(v, correction=0) for v in (colors, target))
+    inverse = torch.linalg.inv(root(own))
+    return inverse @ root(root(own) @ goal @ root(own)) @ inverse @ apart + target.mean(1, True)
+
+
 def each_channel(colors: Tensor, target: Tensor) -> Tensor:
     scale = target.std(1, correction=0, keepdim=True) / colors.std(1, correction=0, keepdim=True)
     return (colors - colors.mean(1, keepdim=True)) * scale + target.mean(1, keepdim=True)
 
 
 def blended(
-    maps: Tensor, masks: Tensor, means: Tensor, stds: Tensor, inside: bool = True, rest: bool = True
+    maps: Tensor,
+    masks: Tensor,
+    means: Tensor,
+    stds: Tensor,
+    *,
+    inside: bool = True,
+    rest: bool = True,
+    weigh: bool = True,
+    zeros: bool = False,
+    rounded: bool = False,
+    eps: float = 1e-5,
+    late: float = 0,
 ) -> Tensor:
     parts = []
     for mask, mean, std in zip(masks, means, stds, strict=True):
-        counts = (mask if inside else torch.ones_like(mask)).flatten()
-        values = maps.flatten(1)
+        counts = (mask if inside and not zeros else torch.ones_like(mask)).flatten()
+        counts = counts.round() if rounded else counts
+        values = (mask * maps if zeros else maps).flatten(1)
         own = values @ counts / counts.sum()
-        spread = ((values - own[:, None]) ** 2 @ counts / counts.sum() + 1e-5).sqrt()
+        spread = ((values - own[:, None]) ** 2 @ counts / counts.sum() + eps).sqrt() + late
         styled = torch.stack(
             [
                 m + s * (x - o) / d
                 for x, m, s, o, d in zip(maps, mean, std, own, spread, strict=True)
             ]
         )
-        parts.append(mask * styled)
+        parts.append(mask * styled if weigh else styled)
     left = (1 - masks.sum(0)) * maps if rest else torch.zeros_like(maps)
     return torch.stack([*parts, left]).sum(0)
+
+
+def regions_with_axes_named(maps: Tensor, masks: Tensor, means: Tensor, stds: Tensor) -> Tensor:
+    """All regions at once, without a loop."""
+    shares = masks / masks.sum((1, 2), keepdim=True)
+    own = torch.einsum("rhw,chw->rc", shares, maps)
+    apart = maps - own[..., None, None]
+    spread = (torch.einsum("rhw,rchw->rc", shares, apart**2) + 1e-5).sqrt()
+    styled = apart * (stds / spread)[..., None, None] + means[..., None, None]
+    return maps + torch.einsum("rhw,rchw->chw", masks, styled - maps)
 
 
 def fair_shares(masks: Tensor) -> Tensor:
     whole = masks.sum(0)
     parts = torch.where(whole > 1, masks / whole, masks)
     return torch.cat([parts, (1 - whole).clamp_min(0)[None]])
+
+
+def covering_shares(masks: Tensor) -> Tensor:
+    left = torch.cumprod(1 - masks.flip(0), dim=0).flip(0)  # what is seen through k and all later
+    return torch.cat([masks * torch.cat([left[1:], torch.ones_like(left[:1])]), left[:1]])
 
 
 RIGHT |= {
@@ -592,11 +845,23 @@ RIGHT |= {
             w / sum(weights) * row for w, row in zip(weights, statistics, strict=True)
         ),
     ],
-    "triangle": [areas],
-    "loop": [round_trip],
-    "recolored": [by_svd],
-    "regions": [blended],
-    "shares": [fair_shares],
+    "triangle": [
+        areas,
+        from_the_last_corner,
+        lambda corners, point: areas(corners, point).double(),
+    ],
+    "loop": [
+        round_trip,
+        by_the_way_round,
+        lambda styles, frames: round_trip(styles, frames).double(),
+    ],
+    "recolored": [by_svd, lambda colors, target: by_svd(colors, target).float()],
+    "regions": [
+        blended,
+        lambda *given: blended(*(part.double() for part in given)),
+        regions_with_axes_named,
+    ],
+    "shares": [fair_shares, lambda masks: fair_shares(masks.double())],
 }
 WRONG |= {
     "mixture": [
@@ -606,6 +871,8 @@ WRONG |= {
         ("whatever the weights", lambda s, weights: s.mean(0)),
         ("only the style with most", lambda s, weights: s[weights.index(max(weights))]),
         ("over the channels", lambda s, w: (torch.tensor(w)[:, None] * s).sum(1) / sum(w)),
+        ("the rows are added", lambda s, w: s.sum(0)),
+        ("it must be (4,)", lambda s, w: (torch.tensor(w) @ s / sum(w))[None]),
     ],
     "triangle": [
         ("by distance", lambda c, p: (w := 1 / (torch.cdist(p[None], c)[0] + 1e-12)) / w.sum()),
@@ -627,17 +894,33 @@ WRONG |= {
         ("subtract it first", lambda colors, target: by_svd(colors, target, centre=False)),
         ("each channel by itself", each_channel),
         ("Bessel", lambda colors, target: by_bessel(colors, target)),
+        ("in the wrong order", lambda colors, target: by_bessel(colors, target, 0.5, 0, True)),
+        ("a Cholesky factor", by_cholesky),
+        ("this is transport", by_transport),
+        ("only whitened", lambda colors, target: by_bessel(colors, target, 0.0, 0)),
+        ("in place of their roots", lambda colors, target: by_bessel(colors, target, 1.0, 0)),
+        ("complex", lambda colors, target: by_svd(colors, target) + 0j),
     ],
     "regions": [
         ("those of the whole", lambda *given: blended(*given, inside=False)),
         ("own maps stay", lambda *given: blended(*given, rest=False)),
         ("swapped", lambda m, k, means, stds: blended(m, k, means.flip(0), stds.flip(0))),
+        ("whose zeros count", lambda *given: blended(*given, zeros=True)),
+        ("is rounded", lambda *given: blended(*given, rounded=True)),
+        ("weighted by its mask", lambda *given: blended(*given, weigh=False)),
+        ("add 1e-5", lambda *given: blended(*given, eps=0)),
+        ("the epsilon is outside", lambda *given: blended(*given, eps=0, late=1e-5)),
     ],
     "shares": [
         ("sum to more than 1", lambda m: torch.cat([m, 1 - m.sum(0, keepdim=True)])),
         ("everywhere", lambda m: torch.cat([m / m.sum(0), 1 - (m / m.sum(0)).sum(0, True)])),
         ("photo's share is missing", lambda m: fair_shares(m)[:-1]),
         ("softmax", lambda m: torch.cat([m.softmax(0), torch.zeros_like(m[:1])])),
+        (
+            "cut off at 1 each",
+            lambda m: torch.cat([(c := m.clip(0, 1 / len(m))), 1 - c.sum(0, True)]),
+        ),
+        ("the last region covers", covering_shares),
     ],
 }
 
@@ -661,8 +944,15 @@ def stuck_trip(styles: int, frames: int) -> Tensor:
     return (1 - (places[:, None] - torch.arange(styles)).abs()).clamp_min(0)
 
 
-def by_bessel(colors: Tensor, target: Tensor) -> Tensor:
-    """With torch.cov as it is by default."""
+def by_bessel(
+    colors: Tensor,
+    target: Tensor,
+    painted: float = 0.5,
+    correction: int = 1,
+    turned: bool = False,
+) -> Tensor:
+    """With torch.cov as it is by default, or with other powers."""
+    whitened = -max(painted, 0.5)
 
     def power(covariance: Tensor, exponent: float) -> Tensor:
         values, vectors = torch.linalg.eigh(covariance)
@@ -670,7 +960,9 @@ def by_bessel(colors: Tensor, target: Tensor) -> Tensor:
         return made
 
     apart = colors - colors.mean(1, keepdim=True)
-    moved = power(torch.cov(target), 0.5) @ power(torch.cov(colors), -0.5) @ apart
+    first, second = (torch.cov(part, correction=correction) for part in (colors, target))
+    paint, white = power(second, painted), power(first, whitened)
+    moved = (white @ paint if turned else paint @ white) @ apart
     return moved + target.mean(1, keepdim=True)
 
 
@@ -705,7 +997,7 @@ def test_wrong_answers_get_the_hint_that_names_them(
 ) -> None:
     result = run(exercise, answer)
     assert result.passed is False
-    assert words in result.hint
+    assert words in result.hint.partition(" (line ")[0]  # the line may quote these words
 
 
 @pytest.mark.parametrize("exercise", RIGHT)
@@ -716,33 +1008,161 @@ def test_an_open_exercise_is_not_done_yet(exercise: str, stub: Answer) -> None:
     assert repr(result) == f"… {exercise}: not done yet"
 
 
-def test_an_answer_that_raises_is_told_what_it_raised() -> None:
-    result = check.gram(lambda features: features @ features)
-    assert result.passed is False
-    assert "raises RuntimeError: " in result.hint
+def gram_without_return(features: Tensor) -> None:
+    flat = features.flatten(2)
+    flat @ flat.mT
 
 
-def test_nan_is_wrong() -> None:
-    result = check.total_variation(lambda image: image.mean() / 0 * 0)
-    assert result.passed is False
-    assert "nan where" in result.hint
+def field_of_two_blocks(tap: str) -> int | None:
+    if tap < "relu3":
+        return field(tap)
+    return None
 
 
-def test_an_answer_cannot_spoil_its_own_check() -> None:
-    def zeroing(features: Tensor) -> Tensor:
-        return kernels.gram(features.zero_())
-
-    assert check.gram(zeroing).passed is False
+def stub_that_raises(features: Tensor) -> Tensor:
+    raise NotImplementedError
 
 
-def test_a_wrong_kind_is_told_with_its_header() -> None:
-    result = check.kind(lambda accept, kinds: "image/gif")
-    assert result.hint == "for 'image/jpeg' it is 'image/gif'; 'image/jpeg' is right"
+def gram_of_one_shape(features: Tensor) -> Tensor:
+    flat = features.reshape(2, 3, 20)
+    return flat @ flat.mT / 20
+
+
+def gram_by_numpy(features: Tensor) -> Any:
+    flat = features.numpy().reshape(*features.shape[:2], -1)
+    return flat @ flat.swapaxes(1, 2) / flat.shape[2]
+
+
+def gram_by_numpy_and_back(features: Tensor) -> Tensor:
+    return torch.from_numpy(gram_by_numpy(features))
+
+
+def gram_in_place(features: Tensor) -> Tensor:
+    flat = features.flatten(2)
+    flat /= math.sqrt(flat.shape[2])  # a view: it is the caller's
+    return flat @ flat.mT
+
+
+def steady_with_flows_first(painted: Tensor, flows: Tensor, visible: Tensor, weight: float) -> Any:
+    return kernels.warp(flows, painted)
+
+
+JUNK: list[Any] = [
+    *("", {}, [], [[]], [None], [1j, 2], [10**400] * 2, [torch.zeros(2), torch.zeros(3)], range(3)),
+    *(
+        math.nan,
+        math.inf,
+        10**400,
+        1j,
+        np.complex64(1),
+        np.bool_(True),
+        np.str_("a"),
+        np.array("a"),
+    ),
+    *(torch.empty(0), torch.zeros(3).to_sparse(), torch.tensor(1j), float, print),
+]
+
+
+class TestWhatEveryCheckSays:
+    """Of mistakes that have nothing to do with the exercise."""
+
+    @pytest.mark.parametrize(
+        ("hint", "answer"),
+        [
+            ("it returns nothing: a `return` is missing", gram_without_return),
+            ("returns a NumPy array of shape (2, 3, 3); it must return a tensor", gram_by_numpy),
+            ("no gradient leads back", gram_by_numpy_and_back),
+            ("it writes into features, which belongs to whoever calls", gram_in_place),
+            ("raises RuntimeError: shape '[2, 3, 20]' is invalid", gram_of_one_shape),
+            ("take sizes from the shape", lambda f: f.flatten(2) @ f.flatten(2).mT / 20),
+            ("torch.stack", lambda f: [one.flatten(1) @ one.flatten(1).T for one in f]),
+            ("the shape is (); it must be (2, 3, 3)", lambda f: 0.5),
+            ("the dtype is torch.int64, which has whole", lambda f: gram_in_a_loop(f).long()),
+            ("the dtype is torch.bfloat16, which holds", lambda f: gram_in_a_loop(f).bfloat16()),
+            ("complex; real ones are wanted", lambda f: gram_in_a_loop(f) + 1j),
+            ("is called with 1 argument", lambda f, mask: f),
+            ("this is a tensor of shape (2, 2): hand over the function", torch.eye(2)),
+            ("nan where", lambda f: gram_in_a_loop(f) / 0 * 0),
+        ],
+    )
+    def test_a_kind_of_mistake_has_its_hint(self, hint: str, answer: Any) -> None:
+        result = check.gram(answer)
+        assert result.passed is False
+        assert hint in result.hint
+        assert "\n" not in repr(result)
+
+    def test_a_stub_that_raises_is_not_done_yet(self) -> None:
+        assert check.gram(stub_that_raises).passed is None
+
+    def test_an_operation_that_pytorch_lacks_is_an_error(self) -> None:
+        result = check.gram(lambda features: features.long().softmax(0))
+        assert result.passed is False
+        assert "raises NotImplementedError: " in result.hint
+
+    def test_one_way_without_return_is_told_with_its_input(self) -> None:
+        result = check.receptive_field(field_of_two_blocks)
+        assert result.hint == "for tap = 'relu3_1': it returns nothing: a `return` is missing"
+
+    def test_an_error_is_told_in_a_line_with_the_line_that_raised_it(self) -> None:
+        result = check.steady(steady_with_flows_first)
+        assert re.search(
+            r"raises ValueError: .+ \(line \d+: return kernels\.warp\(flows, painted\)\)",
+            result.hint,
+        )
+
+    def test_the_line_is_counted_in_the_cell(self) -> None:
+        cell: dict[str, Any] = {}
+        exec("\ndef my_gram(features):\n    flat = features.flatten(2)\n    return flatt", cell)
+        hint = "raises NameError: name 'flatt' is not defined (line 4)"
+        assert check.gram(cell["my_gram"]).hint.replace(". Did you mean: 'flat'?", "") == hint
+
+    def test_an_error_of_many_lines_is_told_in_its_first(self) -> None:
+        def answer(features: Tensor) -> Tensor:
+            raise ValueError("\n  one\ntwo\n")
+
+        assert check.gram(answer).hint.startswith("raises ValueError: one (line ")
+
+    @pytest.mark.parametrize("value", JUNK, ids=lambda value: type(value).__name__)
+    def test_whatever_is_returned_a_check_raises_nothing(self, value: Any) -> None:
+        for name in ("gram", "tile", "steady", "kind", "kept", "between", "break_even"):
+            result = run(name, lambda *given: value)
+            assert result.passed is False
+            assert len(repr(result).splitlines()) == 1
+
+    def test_an_interrupt_is_not_an_answer(self) -> None:
+        def answer(features: Tensor) -> Tensor:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            check.gram(answer)
+
+    def test_an_answer_cannot_spoil_its_own_check(self) -> None:
+        assert check.gram(lambda features: kernels.gram(features.zero_())).passed is False
+
+    def test_a_wrong_kind_is_told_with_its_header(self) -> None:
+        result = check.kind(lambda accept, kinds: "image/gif")
+        assert result.hint == "for accept = 'image/jpeg': it is 'image/gif'; 'image/jpeg' is right"
+
+
+def test_every_hint_is_given_to_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    hints: set[str] = set()
+
+    def collect(exercise: str, *given: Any, **options: Any) -> None:
+        hints.update(given[3])
+
+    given = {run(name, answer).hint for name, all_ in WRONG.items() for _, answer in all_}
+    for name in RIGHT:
+        module = inspect.getmodule(getattr(check, name))
+        monkeypatch.setattr(module, "compare", collect)
+        getattr(check, name)(None)
+    assert len(hints) > 200
+    assert hints - given == set()
 
 
 def test_every_check_is_held() -> None:
     public = {name for name, value in vars(check).items() if inspect.isfunction(value)}
     assert public == set(RIGHT) == set(WRONG) == set(check.__all__) - {"Result"}
+    assert all(len(right) >= 2 for right in RIGHT.values())
     assert all(len(wrong) >= 3 for wrong in WRONG.values())
 
 

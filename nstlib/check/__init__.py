@@ -2,7 +2,10 @@
 
 A check runs the student's function on small seeded inputs and compares with nstlib's own. It also
 knows the usual mistakes, each written out as a function: an answer that agrees with one of them
-gets the hint that names it. No check raises, so that a notebook with open exercises runs through.
+gets the hint that names it. So do mistakes of every kind of answer: a forgotten ``return``, an
+argument that is written to, a size taken from one example, half precision, a gradient that is cut
+where the function is to be part of a loss or a net. An error is told with the line that raised it.
+No check raises, so that a notebook with open exercises runs through.
 
 >>> from nstlib import check, kernels
 >>> check.gram(kernels.gram)

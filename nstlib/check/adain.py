@@ -25,10 +25,11 @@ def adain(answer: Answer) -> Result:
         correction: int = 0,
         eps: float = 1e-5,
         power: float = 0.5,
+        late_eps: float = 0,
     ) -> Tensor:
         mean_c, mean_s = (maps.mean(axes, keepdim=True) for maps in (content, style))
         std_c, std_s = (
-            (maps.var(axes, keepdim=True, correction=correction) + eps) ** power
+            (maps.var(axes, keepdim=True, correction=correction) + eps) ** power + late_eps
             for maps in (content, style)
         )
         styled = std_s * (content - mean_c) / std_c + mean_s
@@ -58,18 +59,23 @@ def adain(answer: Answer) -> Result:
         "a flat channel becomes NaN: add 1e-5 to the variance, inside the root": (
             lambda *given: right(*given, eps=0)
         ),
+        "the epsilon is outside: add it to the variance, and then take the root": (
+            lambda *given: right(*given, eps=0, late_eps=1e-5)
+        ),
     }
     content, style = seeded_maps(2, 3, 4, 5), 2 * seeded_maps(2, 3, 3, 4, seed=1) + 1
-    content[0, 2] = 0.5  # a flat channel
-    return compare("adain", answer, right, [(content, style, 1.0), (content, style, 0.3)], mistakes)
+    content[0, 1] *= 0.01  # a channel that is nearly flat
+    content[0, 2] = 0.5  # and one that is
+    inputs = [(content, style, 1.0), (content, style, 0.3), (content[:1, :2], style[:1, :2], 0.6)]
+    return compare("adain", answer, right, inputs, mistakes, has_gradient=True)
 
 
 def between(answer: Answer) -> Result:
     """Check ``answer(content, style, alpha) -> (mean, std)``: what a channel has at an alpha."""
 
     def right(content: Moments, style: Moments, alpha: float) -> Moments:
-        mean, std = (c + alpha * (s - c) for c, s in zip(content, style, strict=True))
-        return mean, std
+        first, second = torch.lerp(torch.tensor(content), torch.tensor(style), alpha).tolist()
+        return first, second
 
     mistakes: Mistakes = {
         "variances are mixed: maps that are sums of one map mix their deviations": (
@@ -92,11 +98,16 @@ def smoothed(answer: Answer) -> Result:
     """Check ``answer(values, memory) -> list``: a running mean that begins where the values do."""
 
     def right(values: Sequence[float], memory: float, corrected: bool = True) -> list[float]:
-        mean, out = 0.0, []
+        ages = torch.arange(len(values))[:, None] - torch.arange(len(values))
+        weights = (1 - memory) * torch.where(ages < 0, 0.0, memory**ages)
+        sums = weights @ torch.tensor(values)
+        return (sums / weights.sum(dim=1) if corrected else sums).tolist()
+
+    def carried_on(values: Sequence[float], memory: float) -> list[float]:
+        out = [0.0]
         for count, value in enumerate(values, start=1):
-            mean = memory * mean + (1 - memory) * value
-            out.append(mean / (1 - memory**count) if corrected else mean)
-        return out
+            out.append((memory * out[-1] + (1 - memory) * value) / (1 - memory**count))
+        return out[1:]
 
     def from_the_first(values: Sequence[float], memory: float) -> list[float]:
         out = [values[0]]
@@ -115,6 +126,9 @@ def smoothed(answer: Answer) -> Result:
         "the mean of all so far: what is long past should count ever less": (
             lambda values, memory: [sum(values[:n]) / n for n in range(1, len(values) + 1)]
         ),
+        "what was put right is carried on: keep the mean that began at 0, and return another": (
+            carried_on
+        ),
         "only the last of them: return a value for each": (
             lambda values, memory: right(values, memory)[-1]
         ),
@@ -129,8 +143,8 @@ def shared_gradient(answer: Answer) -> Result:
     Each process hands in the gradient of the mean over its own pictures.
     """
 
-    def right(gradients: Tensor, counts: Sequence[int]) -> Tensor:
-        shares = torch.tensor(counts, dtype=gradients.dtype) / sum(counts)
+    def right(gradients: Tensor, counts: Sequence[float]) -> Tensor:
+        shares = torch.tensor(counts, dtype=gradients.dtype) / sum(counts)  # (P,)
         mean: Tensor = torch.tensordot(shares, gradients, dims=1)
         return mean
 
@@ -146,6 +160,9 @@ def shared_gradient(answer: Answer) -> Result:
         ),
         "divided by the number of processes: divide by that of the pictures": (
             lambda gradients, counts: right(gradients, counts) * sum(counts) / len(counts)
+        ),
+        "the shares are turned round: a gradient is a mean already; more pictures, more weight": (
+            lambda gradients, counts: right(gradients, [1 / count for count in counts])
         ),
     }
     inputs = [
@@ -169,6 +186,11 @@ def merged(answer: Answer) -> Result:
     def equally(counts: Sequence[int], means: Sequence[float], stds: Sequence[float]) -> Moments:
         return right([1] * len(counts), means, stds)
 
+    def of_samples(counts: Sequence[int], means: Sequence[float], stds: Sequence[float]) -> Moments:
+        mean, tiles = right(counts, means, stds)[0], zip(counts, means, stds, strict=True)
+        square = sum((n - 1) * s**2 + n * (m - mean) ** 2 for n, m, s in tiles)
+        return mean, math.sqrt(square / (sum(counts) - 1))
+
     def mean_of_deviations(
         counts: Sequence[int], means: Sequence[float], stds: Sequence[float]
     ) -> Moments:
@@ -180,6 +202,10 @@ def merged(answer: Answer) -> Result:
         ),
         "deviations are averaged: it is variances that add up": mean_of_deviations,
         "tiles of different size count alike: weigh them by their positions": equally,
+        "divided by n − 1, as a sample's: these deviations divide by n": of_samples,
+        "the spread inside each tile is missing: add its variance": (
+            lambda counts, means, stds: right(counts, means, [0 * std for std in stds])
+        ),
         "the variance: its root is the deviation": (
             lambda *given: (right(*given)[0], right(*given)[1] ** 2)
         ),

@@ -26,11 +26,12 @@ def conditional_norm(answer: Answer) -> Result:
         correction: int = 0,
         eps: float = 1e-5,
         power: float = 0.5,
+        late_eps: float = 0,
     ) -> Tensor:
         mean = features.mean(axes, keepdim=True)
         variance = features.var(axes, keepdim=True, correction=correction)
         gamma, beta = (condition @ table for table in (gammas, betas))  # (N, C)
-        normal = (features - mean) / (variance + eps) ** power
+        normal = (features - mean) / ((variance + eps) ** power + late_eps)
         return normal * gamma[..., None, None] + beta[..., None, None]
 
     mistakes: Mistakes = {
@@ -59,14 +60,22 @@ def conditional_norm(answer: Answer) -> Result:
         "a flat channel becomes NaN: add 1e-5 to the variance, inside the root": (
             lambda *given: right(*given, eps=0)
         ),
+        "the epsilon is outside: add it to the variance, and then take the root": (
+            lambda *given: right(*given, eps=0, late_eps=1e-5)
+        ),
+        "only the style with the largest share: mix the rows by the shares": (
+            lambda f, condition, *tables: right(f, condition.round(), *tables)
+        ),
     }
     features = seeded_maps(2, 3, 4, 5)
     features[1] *= 3  # a picture of another contrast
-    features[0, 2] = 0.5  # and a flat channel
-    condition = torch.tensor([[0.0, 1.0], [0.25, 0.75]])
+    features[0, 1] *= 0.01  # a channel that is nearly flat
+    features[0, 2] = 0.5  # and one that is
+    condition = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
     gammas, betas = torch.tensor([[1.0, 2.0, 0.5], [3.0, 1.5, 1.0]]), seeded_maps(2, 3, seed=1)
-    inputs = [(features, condition, gammas, betas)]
-    return compare("conditional_norm", answer, right, inputs, mistakes)
+    other = seeded_maps(1, 2, 3, 3, seed=2), torch.tensor([[1.0]]), gammas[:1, :2], betas[:1, :2]
+    inputs = [(features, condition, gammas, betas), other]
+    return compare("conditional_norm", answer, right, inputs, mistakes, has_gradient=True)
 
 
 def dial_position(answer: Answer) -> Result:
@@ -165,8 +174,9 @@ def break_even(answer: Answer) -> Result:
     """Check ``answer(training, optimising, passing) -> pictures``: from how many on a net pays."""
 
     def right(training: float, optimising: float, passing: float) -> float:
-        saved = optimising - passing
-        return math.ceil(training / saved) if saved > 0 else math.inf
+        if passing >= optimising:
+            return math.inf
+        return math.ceil(training / (optimising - passing))
 
     mistakes: Mistakes = {
         "the net's own pass is free here: each picture saves optimising − passing": (
@@ -189,5 +199,5 @@ def break_even(answer: Answer) -> Result:
             lambda training, optimising, passing: math.ceil(training / (optimising - passing))
         ),
     }
-    inputs = [(60.0, 4.0, 0.02), (50.0, 2.5, 0.5), (60.0, 1.0, 4.0)]
+    inputs = [(60.0, 4.0, 0.02), (51.0, 2.5, 0.5), (60.0, 1.0, 4.0)]  # no tie
     return compare("break_even", answer, right, inputs, mistakes)

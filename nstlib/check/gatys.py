@@ -9,9 +9,8 @@ from torch import Tensor
 
 from nstlib import kernels
 from nstlib.check.common import Answer, Mistakes, Result, compare, seeded_maps
+from nstlib.color import LUMA
 from nstlib.encoders import conv_names
-
-LUMINANCE = (0.299, 0.587, 0.114)  # how bright red, green and blue look, by ITU-R BT.601
 
 
 def gram(answer: Answer) -> Result:
@@ -41,8 +40,15 @@ def gram(answer: Answer) -> Result:
         "channels and positions are mixed: a view cannot swap axes; flatten H and W only": (
             lambda f: kernels.gram(f.permute(0, 2, 3, 1).reshape(f.shape))
         ),
+        "divided by N, too: each image has a mean of its own; divide by H·W": (
+            lambda f: kernels.gram(f) / len(f)
+        ),
+        "images are compared, not channels: flatten from axis 2 on, so that N and C stay": (
+            lambda f: f.flatten(1) @ f.flatten(1).T / f[0, 0].numel()
+        ),
     }
-    return compare("gram", answer, kernels.gram, [(seeded_maps(2, 3, 4, 5),)], mistakes)
+    inputs = [(seeded_maps(2, 3, 4, 5),), (seeded_maps(3, 4, 3, 3, seed=1),)]
+    return compare("gram", answer, kernels.gram, inputs, mistakes, has_gradient=True)
 
 
 def total_variation(answer: Answer) -> Result:
@@ -50,6 +56,9 @@ def total_variation(answer: Answer) -> Result:
     mistakes: Mistakes = {
         "not absolute: steps up and steps down cancel; take .abs() before the mean": (
             lambda x: x.diff(dim=2).mean() + x.diff(dim=3).mean()
+        ),
+        "absolute too late: in a mean, steps up and steps down have cancelled; take .abs() before it": (
+            lambda x: x.diff(dim=2).mean().abs() + x.diff(dim=3).mean().abs()
         ),
         "squared: that is the other total variation, which blurs edges; take .abs()": (
             lambda x: kernels.total_variation(x, 2)
@@ -69,8 +78,15 @@ def total_variation(answer: Answer) -> Result:
         "the colours are compared with each other: neighbours lie along axes 2 and 3": (
             lambda x: x.diff(dim=1).abs().mean() + x.diff(dim=2).abs().mean()
         ),
+        "one mean over all pairs: each direction is a mean over its own, and the two are added": (
+            lambda x: torch.cat([x.diff(dim=d).flatten() for d in (2, 3)]).abs().mean()
+        ),
+        "halved: the two means are added": lambda x: kernels.total_variation(x) / 2,
+        "the length of the slope: here its two parts are added, without squares and root": (
+            lambda x: x.diff(dim=2)[..., :-1].hypot(x.diff(dim=3)[:, :, :-1]).mean()
+        ),
     }
-    inputs = [(seeded_maps(1, 3, 4, 6),)]
+    inputs = [(seeded_maps(1, 3, 4, 6),), (seeded_maps(2, 3, 7, 5, seed=1),)]
     return compare("total_variation", answer, kernels.total_variation, inputs, mistakes)
 
 
@@ -100,14 +116,18 @@ def masked_gram(answer: Answer) -> Result:
             lambda f, m: right(f, m)[None]
         ),
     }
-    mask = torch.tensor([0, 0, 0.5, 1, 1]).expand(1, 1, 4, 5)  # nothing, a soft edge, everything
-    return compare("masked_gram", answer, right, [(seeded_maps(1, 3, 4, 5), mask)], mistakes)
+    mask = torch.tensor([0, 0, 0.5, 1, 1])  # nothing, a soft edge, everything
+    inputs = [
+        (seeded_maps(1, 3, 4, 5), mask.expand(1, 1, 4, 5)),
+        (seeded_maps(1, 4, 5, 3, seed=1), mask[:, None].expand(1, 1, 5, 3)),
+    ]
+    return compare("masked_gram", answer, right, inputs, mistakes, has_gradient=True)
 
 
 def keep_colour(answer: Answer) -> Result:
     """Check ``answer(result, photo) -> image``: the brightness of the one, the colour of the other."""
 
-    def mixed(result: Tensor, photo: Tensor, weights: Sequence[float] = LUMINANCE) -> Tensor:
+    def mixed(result: Tensor, photo: Tensor, weights: Sequence[float] = LUMA) -> Tensor:
         per_channel = torch.tensor(weights).view(1, 3, 1, 1)
         return photo + ((result - photo) * per_channel).sum(dim=1, keepdim=True)
 
@@ -129,7 +149,7 @@ def keep_colour(answer: Answer) -> Result:
             lambda result, photo: mixed(result, 0 * photo).clamp(0, 1)
         ),
         "the weights are in the order blue, green, red: the first channel is red": (
-            lambda result, photo: mixed(result, photo, LUMINANCE[::-1]).clamp(0, 1)
+            lambda result, photo: mixed(result, photo, LUMA[::-1]).clamp(0, 1)
         ),
     }
     pictures = seeded_maps(1, 3, 4, 5).clamp(0, 1), seeded_maps(1, 3, 4, 5, seed=1).clamp(0, 1)
@@ -149,6 +169,7 @@ def receptive_field(answer: Answer) -> Result:
         "a pool is counted too early: it comes after the last ReLU of a block, which is without it": (
             lambda tap: _field(tap) + {"relu1_2": 1, "relu2_2": 2}.get(tap, 0)
         ),
+        "a convolution widens by two steps: one to either side": lambda tap: _field(tap, reach=0.5),
         "one pixel is missing: a field begins at 1, the position itself": (
             lambda tap: _field(tap) - 1
         ),
@@ -156,13 +177,13 @@ def receptive_field(answer: Answer) -> Result:
     return compare("receptive_field", answer, _field, taps, mistakes)
 
 
-def _field(tap: str, *, stride: int = 2, pool_window: int = 2) -> int:
+def _field(tap: str, *, stride: int = 2, pool_window: int = 2, reach: float = 1) -> float:
     """Return the receptive field of a tap; the options are the mistakes that can be made."""
-    field, jump, wanted = 1, 1, tap.replace("relu", "conv")
+    field, jump, wanted = 1.0, 1, tap.replace("relu", "conv")
     for layer, block in conv_names():
         if layer.endswith("_1") and block > 1:
             field, jump = field + (pool_window - 1) * jump, jump * stride
-        field += 2 * jump  # a 3 × 3 window reaches one step further on either side
+        field += 2 * reach * jump  # a 3 × 3 window reaches one step further on either side
         if layer == wanted:
             return field
     raise ValueError(f"tap is {tap!r}; taps are called like 'relu3_1'")

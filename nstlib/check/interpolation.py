@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from nstlib.check.common import Answer, Mistakes, Result, compare, seeded_maps
+from nstlib.gaussians import transport
+from nstlib.masks import shares as fair_shares
 
 
 def mixture(answer: Answer) -> Result:
     """Check ``answer(statistics, weights) -> (C,)``: the weighted mean of (K, C)."""
 
     def right(statistics: Tensor, weights: Sequence[float]) -> Tensor:
-        shares = torch.tensor(weights) / sum(weights)
-        return (shares[:, None] * statistics).sum(dim=0)
+        return torch.einsum("k,kc->c", torch.tensor(weights), statistics) / sum(weights)
 
     mistakes: Mistakes = {
         "the weights are not divided by their sum: twice the weights would be twice the style": (
@@ -31,6 +32,9 @@ def mixture(answer: Answer) -> Result:
         ),
         "the styles are mixed alike, whatever the weights": (
             lambda statistics, weights: statistics.mean(dim=0)
+        ),
+        "the rows are added, one each: multiply by the shares first": (
+            lambda statistics, weights: statistics.sum(dim=0)
         ),
         "only the style with most weight": (
             lambda statistics, weights: statistics[int(torch.tensor(weights).argmax())]
@@ -80,57 +84,37 @@ def triangle(answer: Answer) -> Result:
 def loop(answer: Answer) -> Result:
     """Check ``answer(styles, frames) -> (frames, styles)``: round past all styles at one speed."""
 
-    def right(styles: int, frames: int, last: int = 0) -> Tensor:
-        table = torch.zeros(frames, styles)
-        for frame in range(frames):
-            place = frame * styles / (frames - last)
-            here, share = int(place), place - int(place)
-            table[frame, here % styles] += 1 - share
-            table[frame, (here + 1) % styles] += share
-        return table
+    def shares_at(places: Tensor, styles: int) -> Tensor:
+        """Return how near each place is to each style, the shorter way round."""
+        apart = places[:, None] - torch.arange(styles)
+        return (1 - torch.minimum(apart % styles, -apart % styles)).clamp_min(0)
 
-    def one_way(styles: int, frames: int) -> Tensor:
-        table = torch.zeros(frames, styles)
-        for frame in range(frames):
-            place = frame * (styles - 1) / (frames - 1)
-            here = min(int(place), styles - 2)
-            table[frame, here], table[frame, here + 1] = 1 - (place - here), place - here
-        return table
+    def walk(styles: int, frames: int) -> Tensor:
+        return torch.arange(frames) * styles / frames
+
+    def right(styles: int, frames: int) -> Tensor:
+        return shares_at(walk(styles, frames), styles)
 
     def swapped(styles: int, frames: int) -> Tensor:
-        table = torch.zeros(frames, styles)
-        for frame in range(frames):
-            place = frame * styles / frames
-            here, share = int(place), place - int(place)
-            table[frame, here % styles] += share
-            table[frame, (here + 1) % styles] += 1 - share
-        return table
-
-    def nearest(styles: int, frames: int, rounded: Callable[[float], int] = round) -> Tensor:
-        table = torch.zeros(frames, styles)
-        for frame in range(frames):
-            table[frame, rounded(frame * styles / frames) % styles] = 1
-        return table
-
-    def never_home(styles: int, frames: int) -> Tensor:
-        table = torch.zeros(frames, styles)
-        for frame in range(frames):
-            place = frame * styles / frames
-            here, share = int(place), place - int(place)
-            table[frame, here] += 1 - share
-            table[frame, min(here + 1, styles - 1)] += share
-        return table
+        places = walk(styles, frames)
+        return shares_at(2 * places.floor() + 1 - places, styles)
 
     mistakes: Mistakes = {
         "the last frame is the first again: shown in a loop, it stands still for a frame": (
-            lambda styles, frames: right(styles, frames, last=1)
+            lambda styles, frames: shares_at(torch.linspace(0, styles, frames), styles)
         ),
-        "it stops at the last style, and a loop jumps from there: walk back to the first": one_way,
-        "it stays at the last style where it should walk on to the first": never_home,
+        "it stops at the last style, and a loop jumps from there: walk back to the first": (
+            lambda styles, frames: shares_at(torch.linspace(0, styles - 1, frames), styles)
+        ),
+        "it stays at the last style where it should walk on to the first": (
+            lambda styles, frames: shares_at(walk(styles, frames).clamp(max=styles - 1), styles)
+        ),
         "the two shares are swapped: just after a style a frame has nearly all of that one": swapped,
-        "no frame between two styles is mixed: the nearest style has all": nearest,
+        "no frame between two styles is mixed: the nearest style has all": (
+            lambda styles, frames: shares_at(walk(styles, frames).round(), styles)
+        ),
         "no frame between two styles is mixed: the style before has all": (
-            lambda styles, frames: nearest(styles, frames, int)
+            lambda styles, frames: shares_at(walk(styles, frames).floor(), styles)
         ),
     }
     return compare("loop", answer, right, [(3, 12), (4, 10)], mistakes)
@@ -140,8 +124,8 @@ def recolored(answer: Answer) -> Result:
     """Check ``answer(colors, target) -> (3, P)``: whitened, and coloured with the target's root."""
 
     def root(covariance: Tensor, power: float) -> Tensor:
-        values, vectors = torch.linalg.eigh(covariance)
-        powered: Tensor = (vectors * values**power) @ vectors.mT
+        spread, axes = torch.linalg.eigh(covariance)
+        powered: Tensor = (axes * spread**power) @ axes.mT
         return powered
 
     def right(
@@ -153,15 +137,29 @@ def recolored(answer: Answer) -> Result:
         powers: tuple[float, float] = (-0.5, 0.5),
         own: bool = False,
         correction: int = 0,
+        turned: bool = False,
     ) -> Tensor:
         mean, goal = colors.mean(1, keepdim=True), target.mean(1, keepdim=True)
         apart = colors - mean
         first, second = (torch.cov(part, correction=correction) for part in (colors, target))
         if own:
             first, second = (torch.diag(part.diagonal()) for part in (first, second))
-        linear = root(second, powers[1]) @ root(first, powers[0])
+        paint, whiten = root(second, powers[1]), root(first, powers[0])
+        linear = whiten @ paint if turned else paint @ whiten
         moved = linear @ (apart if centre else colors)
         return moved + goal if shift else moved
+
+    def moved_by(linear: Callable[[Tensor, Tensor], Tensor], colors: Tensor, to: Tensor) -> Tensor:
+        covariances = (torch.cov(part, correction=0) for part in (colors, to))
+        return linear(*covariances) @ (colors - colors.mean(1, True)) + to.mean(1, True)
+
+    def cholesky(first: Tensor, second: Tensor) -> Tensor:
+        lower, wanted = map(torch.linalg.cholesky, (first, second))
+        made: Tensor = wanted @ torch.linalg.inv(lower)
+        return made
+
+    def transported(first: Tensor, second: Tensor) -> Tensor:
+        return transport(first, root(second, 0.5))
 
     mistakes: Mistakes = {
         "colors and target are swapped": lambda colors, target: right(target, colors),
@@ -180,6 +178,15 @@ def recolored(answer: Answer) -> Result:
         "Bessel's correction: these covariances divide by the number of colours (correction=0)": (
             lambda *given: right(*given, correction=1)
         ),
+        "the two roots are in the wrong order: the one on the right works first, and whitens": (
+            lambda *given: right(*given, turned=True)
+        ),
+        "a Cholesky factor is a root too, but not the symmetric one: use eigh": (
+            lambda *given: moved_by(cholesky, *given)
+        ),
+        "this is transport, which moves the colours least: whiten, then colour": (
+            lambda *given: moved_by(transported, *given)
+        ),
         "each channel by itself: the covariances between channels are left out": (
             lambda *given: right(*given, own=True)
         ),
@@ -193,11 +200,14 @@ def recolored(answer: Answer) -> Result:
 def regions(answer: Answer) -> Result:
     """Check ``answer(maps, masks, means, stds) -> (C, H, W)``: AdaIN, a style in each region."""
 
-    def inside(maps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        share = mask / mask.sum()
-        mean = (share * maps).sum((1, 2), keepdim=True)
-        variance = (share * (maps - mean).square()).sum((1, 2), keepdim=True)
-        return mean, (variance + 1e-5).sqrt()
+    def inside(
+        maps: Tensor, mask: Tensor, eps: float = 1e-5, late_eps: float = 0
+    ) -> tuple[Tensor, Tensor]:
+        def average(values: Tensor) -> Tensor:
+            return (mask * values).sum((1, 2), keepdim=True) / mask.sum()
+
+        mean = average(maps)
+        return mean, (average((maps - mean).square()) + eps).sqrt() + late_eps
 
     def right(
         maps: Tensor,
@@ -234,31 +244,38 @@ def regions(answer: Answer) -> Result:
         "each region's restyled maps are weighted by its mask before they are added": (
             lambda *given: right(*given, weigh=False)
         ),
+        "a region without spread becomes NaN, or too bright: add 1e-5 to the variance in the root": (
+            lambda *given: right(*given, own=lambda maps, mask: inside(maps, mask, eps=0))
+        ),
+        "the epsilon is outside: add it to the variance, and then take the root": (
+            lambda *given: right(*given, own=lambda maps, mask: inside(maps, mask, 0, 1e-5))
+        ),
         "the styles are swapped between the regions": (
             lambda maps, masks, means, stds: right(maps, masks, means.flip(0), stds.flip(0))
         ),
     }
     maps = seeded_maps(3, 5, 6) + torch.arange(6.0)
+    maps[2] *= 1e-3  # nearly flat
     masks = 0.9 * torch.rand(1, 5, 6, generator=torch.Generator().manual_seed(1))
     masks = torch.cat([masks, 0.8 * (1 - masks)])
     masks[:, :, 4:] *= 0.5
     means, stds = seeded_maps(2, 3, seed=2), seeded_maps(2, 3, seed=3).abs() + 0.5
-    return compare("regions", answer, right, [(maps, masks, means, stds)], mistakes)
+    one = seeded_maps(2, 3, 4, seed=4), masks[:1, :3, :4], means[:1, :2], stds[:1, :2]
+    return compare("regions", answer, right, [(maps, masks, means, stds), one], mistakes)
 
 
 def shares(answer: Answer) -> Result:
     """Check ``answer(masks) -> (R + 1, H, W)``: what each region gets, and last what the photo keeps."""
 
-    def right(masks: Tensor) -> Tensor:
-        parts = masks / masks.sum(0).clamp_min(1)
-        return torch.cat([parts, 1 - parts.sum(0, keepdim=True)])
-
     def with_rest(parts: Tensor) -> Tensor:
         return torch.cat([parts, (1 - parts.sum(0, keepdim=True))])
 
-    def later_on_top(masks: Tensor) -> Tensor:
-        parts, left = [], torch.ones_like(masks[0])
-        for mask in masks.flip(0):
+    def right(given: Tensor) -> Tensor:
+        return with_rest(fair_shares(given[:, None])[:, 0])
+
+    def later_on_top(given: Tensor) -> Tensor:
+        parts, left = [], torch.ones_like(given[0])
+        for mask in given.flip(0):
             parts.append(mask * left)
             left = left * (1 - mask)
         return torch.stack([*parts[::-1], left])
@@ -268,18 +285,19 @@ def shares(answer: Answer) -> Result:
             with_rest
         ),
         "divided by the sum everywhere: where masks are faint the photo should stay, and 0 / 0 is NaN": (
-            lambda masks: with_rest(masks / masks.sum(0))
+            lambda given: with_rest(given / given.sum(0))
         ),
         "cut off at 1 each: it is their sum that may not be above 1": (
-            lambda masks: with_rest(masks.clamp(max=1 / len(masks)))
+            lambda given: with_rest(given.clamp(max=1 / len(given)))
         ),
         "a softmax gives every region a share everywhere": (
-            lambda masks: with_rest(masks.softmax(0))
+            lambda given: with_rest(given.softmax(0))
         ),
         "the last region covers the others: none is on top, they share": later_on_top,
         "the photo's share is missing: what the regions leave, as the last": (
-            lambda masks: right(masks)[:-1]
+            lambda given: right(given)[:-1]
         ),
     }
-    masks = torch.tensor([[[1.0, 1.0, 0.2, 0.0]], [[0.0, 1.0, 0.4, 0.0]]])
-    return compare("shares", answer, right, [(masks,)], mistakes)
+    two = torch.tensor([[[1.0, 1.0, 0.2, 0.0]], [[0.0, 1.0, 0.4, 0.0]]])
+    three = torch.cat([two, two[:1] / 2]).transpose(1, 2)
+    return compare("shares", answer, right, [(two,), (three,)], mistakes)

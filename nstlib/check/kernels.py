@@ -13,8 +13,8 @@ def tile(answer: Answer) -> Result:
     """Check ``answer(program, block, size) -> (places, mask)``: what a program reads of a row."""
 
     def right(program: int, block: int, size: int) -> tuple[Tensor, Tensor]:
-        places = program * block + torch.arange(block)
-        return places, places < size
+        lanes = torch.arange(program * block, (program + 1) * block)
+        return lanes, lanes < size
 
     mistakes: Mistakes = {
         "the mask is missing: the last block reaches beyond the row; places < size are inside": (
@@ -35,6 +35,15 @@ def tile(answer: Answer) -> Result:
                 program + torch.arange(block) < size,
             )
         ),
+        "places are held back at the last one, which is read again: leave them, and mask": (
+            lambda program, block, size: (
+                right(program, block, size)[0].clamp(max=size - 1),
+                right(program, block, size)[1],
+            )
+        ),
+        "the mask is turned round: it is true inside": (
+            lambda *given: (right(*given)[0], ~right(*given)[1])
+        ),
     }
     inputs = [(0, 4, 10), (1, 4, 10), (2, 4, 10), (2, 4, 9)]
     return compare("tile", answer, right, inputs, mistakes)
@@ -44,12 +53,14 @@ def offsets(answer: Answer) -> Result:
     """Check ``answer(c, p, width, strides) -> offsets``: where pixels p of channel c lie in memory."""
 
     def right(c: int, p: Tensor, width: int, strides: tuple[int, int, int]) -> Tensor:
-        stride_c, stride_h, stride_w = strides
-        return c * stride_c + p // width * stride_h + p % width * stride_w
+        return c * strides[0] + p // width * strides[1] + p % width * strides[2]
 
     mistakes: Mistakes = {
         "rows are taken to join: in a crop the next row begins a stride later; use stride_h": (
             lambda c, p, width, s: c * s[0] + p * s[2]
+        ),
+        "p / width is a fraction: a row is a whole number, p // width": (
+            lambda c, p, width, s: c * s[0] + p / width * s[1] + p % width * s[2]
         ),
         "row and column are swapped: p // width is the row, p % width the column": (
             lambda c, p, width, s: c * s[0] + p % width * s[1] + p // width * s[2]
@@ -72,19 +83,23 @@ def offsets(answer: Answer) -> Result:
 
 def half_gram(answer: Answer) -> Result:
     """Check ``answer(features) -> (N, C, C)``: a Gram matrix of float16 maps that stays finite."""
-    pixels = 128 * 128
     mistakes: Mistakes = {
         "it overflows: the sum is taken in float16, which ends at 65,504; go to float32 first": (
-            lambda f: f.flatten(2) @ f.flatten(2).transpose(1, 2) / pixels
+            lambda f: f.flatten(2) @ f.flatten(2).transpose(1, 2) / f[0, 0].numel()
         ),
         "it vanishes: divided by H·W in float16, small maps lose their digits; go to float32 first": (
-            lambda f: (f.flatten(2) / pixels) @ f.flatten(2).transpose(1, 2)
+            lambda f: (f.flatten(2) / f[0, 0].numel()) @ f.flatten(2).transpose(1, 2)
         ),
         "not divided: a sum over positions grows with the picture; divide by H·W": (
             lambda f: kernels.gram(f, "sum")
         ),
+        "gone back to float16, which has three digits: return float32": (
+            lambda f: kernels.gram(f).half()
+        ),
     }
-    inputs = [(torch.full((1, 2, 128, 128), value).half(),) for value in (100.0, 0.03)]
+    flat = [(torch.full((1, 2, 128, 128), value).half(),) for value in (100.0, 0.03)]
+    whole = seeded_maps(2, 3, 4, 4).mul(2).round().half()  # small enough for any dtype
+    inputs = [(whole,), *flat]
     return compare("half_gram", answer, kernels.gram, inputs, mistakes)
 
 
@@ -98,6 +113,12 @@ def masked_max(answer: Answer) -> Result:
         "masked lanes hold 0, which is larger than what is below 0: they must hold −∞": (
             lambda values, mask: right(values, mask, 0.0)
         ),
+        **{
+            f"masked lanes hold {least:.0f}, which a value may be below of: they must hold −∞": (
+                lambda values, mask, least=least: right(values, mask, least)
+            )
+            for least in (-1.0, -1e3, -1e4, -1e5)
+        },
         "the mask is not used: what lies outside is counted too": (
             lambda values, mask: values.amax(dim=1)
         ),
@@ -106,6 +127,12 @@ def masked_max(answer: Answer) -> Result:
         ),
         "one number for all: the largest of each row is asked for": (
             lambda values, mask: right(values, mask).amax()
+        ),
+        "the largest of each lane: a row is along axis 1": (
+            lambda values, mask: torch.where(mask, values, -torch.inf).amax(dim=0)
+        ),
+        "its place, not the value: argmax says where, amax how large": (
+            lambda values, mask: torch.where(mask, values, -torch.inf).argmax(dim=1)
         ),
     }
     values = seeded_maps(1, 1, 3, 8)[0, 0] - 4  # all below 0
@@ -152,4 +179,5 @@ def tv_gradient(answer: Answer) -> Result:
             lambda x: slopes(x, mean=False) / x.numel()
         ),
     }
-    return compare("tv_gradient", answer, right, [(seeded_maps(1, 2, 4, 6),)], mistakes)
+    inputs = [(seeded_maps(1, 2, 4, 6),), (seeded_maps(2, 1, 5, 3, seed=1),)]
+    return compare("tv_gradient", answer, right, inputs, mistakes)

@@ -7,7 +7,7 @@ first frame are of no use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -175,16 +175,16 @@ def steady(answer: Answer) -> Result:
         "the first frame is lost: the first steady frame is the first painted one": (
             lambda *given: right(*given)[1:]
         ),
+        "nothing is steadied: these are the frames as they were painted": (
+            lambda painted, *given: painted
+        ),
         "only the last frame: return one for each that was painted": (
             lambda *given: right(*given)[len(given[0]) - 1 :]
         ),
     }
 
-    def joined(*given: Any) -> Any:
-        return _as_clip(answer(*given))
-
     inputs = [(*_clip(4, seed=0), 0.7), (*_clip(3, seed=1), 0.4)]
-    return compare("steady", joined, right, inputs, mistakes)
+    return compare("steady", answer, right, inputs, mistakes, read=_as_clip)
 
 
 def warping_error(answer: Answer) -> Result:
@@ -311,7 +311,7 @@ def _late(parts: Tensor) -> Tensor:
 
 
 def _as_clip(frames: Any) -> Any:
-    """Return frames that come as a list, or one by one, as one tensor; all else as it is."""
-    if not isinstance(frames, list | tuple | Iterator):
+    """Return frames that come as a list as one tensor; all else as it is."""
+    if not isinstance(frames, list | tuple) or not all(isinstance(one, Tensor) for one in frames):
         return frames
     return torch.cat([frame.reshape(-1, *frame.shape[-3:]) for frame in frames])
