@@ -1,8 +1,9 @@
 """Every command that a page or a help shows is run, and makes what it says it makes.
 
-They run as they stand, in a folder that holds what they name, each page's one after the other. So
-that this takes seconds, the pictures are small, and flags are added that cut the work short, as a
-reader in a hurry would.
+They run as they stand, in this process, in a folder that holds what they name, each page's one after
+the other. So that this takes seconds, the pictures are small, flags are added that cut the work short,
+as a reader in a hurry would, and what stands on two pages runs once. The server of the README runs in
+a process of its own, and is asked by the curl line beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +25,12 @@ from typing import Any, Literal
 import pytest
 import torch
 from command_line import run
+from fastapi import FastAPI
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nstlib import (
+    benchmarks,
     cli,
     control_benchmarks,
     evaluation,
@@ -41,11 +43,13 @@ from nstlib import (
     whole_benchmarks,
 )
 from nstlib.config import data_dir
-from nstlib.encoders import VGG19_WIDTHS, conv_names, torchvision_indices
+from nstlib.encoders import VGG19_WIDTHS, conv_names, random_encoder, torchvision_indices
 from nstlib.kernels import benchmark as kernel_benchmark
+from nstlib.serving import runner
 
 pytest.importorskip("av")
 
+ONCE = functools.cache(random_encoder)  # twenty million random weights take half a second
 SMALL = 64  # px: the shorter side of every picture that is loaded
 
 # Added where a command has the flag: the last one counts.
@@ -75,6 +79,7 @@ OF_ONE_COMMAND = {
     "nst bench video": "--frames",
     "nst evaluate fast": "--style-weights 1",
     "nst evaluate video": "--frames 3 --style vortex",
+    "nst serve": "--port 0 --style-size 48",  # any port that is free
 }
 
 
@@ -84,7 +89,8 @@ OF_ONE_COMMAND = {
 def commands_in(text: str) -> list[str]:
     """Return the lines of a text that are commands, with those that go on in the next joined."""
     text = re.sub(r"\\\n *", "", text)
-    alone = re.findall(r"^ *((?:nst|torchrun) .*)$", text, flags=re.MULTILINE)
+    lines = re.findall(r"^ *((?:nst|torchrun|curl) .*)$", text, flags=re.MULTILINE)
+    alone = [re.sub(r" +#.*", "", line) for line in lines]
     within = re.findall(r"`(nst [^`]* -[^`]*)`", text)  # such as `nst bench gatys --profile`
     return list(dict.fromkeys(alone + within))
 
@@ -92,7 +98,8 @@ def commands_in(text: str) -> list[str]:
 def sources() -> dict[str, list[str]]:
     """Return the commands of each page, and of each command's help."""
     root = Path(__file__).resolve().parent.parent
-    pages = [root / "README.md", *sorted((root / "data").rglob("*.md"))]
+    pages = [root / "README.md", *sorted((root / "book").glob("*.md"))]
+    pages += sorted((root / "data").rglob("*.md"))
     texts = {page.relative_to(root).as_posix(): page.read_text(encoding="utf-8") for page in pages}
     helps: list[argparse.ArgumentParser] = [cli._parser()]
     for parser in helps:
@@ -100,16 +107,14 @@ def sources() -> dict[str, list[str]]:
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 helps += action.choices.values()
-    return {name: found for name, text in texts.items() if (found := commands_in(text))}
+    found: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        before = set().union(*found.values())
+        found[name] = [command for command in commands_in(text) if command not in before]
+    return {name: commands for name, commands in found.items() if commands}
 
 
 SOURCES = sources()
-SERVERS = dict.fromkeys(
-    command
-    for found in SOURCES.values()
-    for command in found
-    if command.split()[1] == "serve" and not command.endswith("--help")
-)
 
 
 def test_commands_are_found_where_they_stand() -> None:
@@ -196,10 +201,14 @@ def in_a_hurry(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return load(source, min(size or SMALL, SMALL), crop, **given)
 
     monkeypatch.setattr(images, "load_image", small)
+    monkeypatch.setattr(benchmarks, "random_encoder", ONCE)
+    monkeypatch.setattr(whole_benchmarks, "random_encoder", ONCE)
+    size, _, *others = benchmarks.gatys_parts.__defaults__ or ()
+    monkeypatch.setattr(benchmarks.gatys_parts, "__defaults__", (size, 1, *others))  # a step
     monkeypatch.setattr(evaluation, "SIZE", SMALL)
     monkeypatch.setattr(evaluation.SETTINGS, "steps", 2)
-    _, *others = evaluation.evaluate_gatys.__defaults__ or ()
-    monkeypatch.setattr(evaluation.evaluate_gatys, "__defaults__", ((1, 2), *others))
+    _, *further = evaluation.evaluate_gatys.__defaults__ or ()
+    monkeypatch.setattr(evaluation.evaluate_gatys, "__defaults__", ((1, 2), *further))
     monkeypatch.setattr(video_benchmarks, "FRAMES", 8)
     monkeypatch.setattr(video_evaluation, "WEIGHTS", (0.0, 0.7))
     monkeypatch.setattr(
@@ -270,11 +279,12 @@ def test_commands_run_and_make_what_they_name(
     source: str,
     place: Path,
     in_a_hurry: None,
+    served_once: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for command in SOURCES[source]:
-        if command in SERVERS:
-            continue  # they run until they are stopped: they have a test of their own
+        if command.startswith("curl "):
+            continue  # it has a test of its own
         if command.endswith("--help"):
             assert run(*command.split()[1:]) == 0
             continue
@@ -297,32 +307,48 @@ def test_commands_run_and_make_what_they_name(
 # ------------------------------------------------------------------------------------------ serving
 
 
-@pytest.mark.parametrize("command", SERVERS)
-def test_a_server_answers_until_it_is_stopped(command: str, place: Path) -> None:
-    words = shlex.split(command, comments=True)[1:]
-    if "--styles" not in words:
-        words += ["--styles", "paintings"]  # which are few and small
+@pytest.fixture
+def served_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let servers end when they have answered: else they run until Ctrl-C."""
+
+    def serve(app: FastAPI, listener: socket.socket) -> None:
+        with runner.running(app) as address, urllib.request.urlopen(f"{address}/healthz") as answer:
+            assert json.load(answer)["status"] == "ok"
+
+    monkeypatch.setattr(runner, "serve", serve)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_server_of_the_readme_answers_the_curl_line_beside_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they stand but for the port, which may be taken, and styles that are seen small."""
+    (serve, ask) = (
+        command
+        for command in SOURCES["README.md"]
+        if command.startswith(("nst serve", "curl")) and "--help" not in command
+    )
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "nstlib.cli", *words, "--port", str(port)])
+        port = str(free.getsockname()[1])
+    assert "8000" in serve
+    assert "8000" in ask
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    _, *words = shlex.split(f"{serve} --style-size 48".replace("8000", port))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nstlib.cli", *words], stdout=subprocess.PIPE, text=True
+    )
     try:
-        answer = answer_of(f"http://127.0.0.1:{port}/healthz", process)
-        assert answer["status"] == "ok"
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()  # it is said once the port is bound
+        assert address == f"http://127.0.0.1:{port}"
+        assert subprocess.run(shlex.split(ask.replace("8000", port)), timeout=60).returncode == 0
+        assert (place / "out.png").read_bytes().startswith(b"\x89PNG")
+        photo, painted = (images.load_image(place / name) for name in ("photo.jpg", "out.png"))
+        assert painted.shape == photo.shape
+        assert (painted - photo).abs().mean() > 0.02
         process.send_signal(signal.SIGINT)
         assert process.wait(60) in (0, 130)
     finally:
         process.kill()
         process.wait()
-
-
-def answer_of(address: str, process: subprocess.Popen[bytes], seconds: float = 120) -> Any:
-    """Ask again and again, until there is an answer."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=seconds) as answer:
-                return json.load(answer)
-        except OSError:  # it does not listen yet
-            assert process.poll() is None, "it has ended"
-            assert time.monotonic() < end, "it takes too long"
-            time.sleep(0.1)
+        process.stdout.close()
