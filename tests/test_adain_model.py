@@ -660,7 +660,7 @@ print(model._memory_needed((image.shape[2], image.shape[3])) / (peak - before))
 """
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.soak)])
 def test_the_estimate_is_what_a_picture_takes_at_its_peak(dtype: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PEAK, dtype, "1200"],

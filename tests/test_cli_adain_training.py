@@ -271,6 +271,7 @@ def test_the_help_says_what_folders_hold_and_names_no_widths(
     assert "WikiArt" in told
 
 
+@pytest.mark.soak  # test_training.py has two processes for each model; this is by the command
 def test_two_processes_train_what_one_does(pictures: Path) -> None:
     flags = ["--steps", "3", "--tap", "relu2_1", "--precision", "float32", "--device", "cpu"]
     flags += ["--temporal-weight", "50"]  # for which the net is asked twice a step

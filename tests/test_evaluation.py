@@ -186,6 +186,7 @@ def test_the_net_that_ships_turns_from_the_photo_to_the_style_along_its_dial() -
     check_the_dial(judged(load_encoder("slim")))
 
 
+@pytest.mark.soak
 @pytest.mark.vgg19_weights
 def test_vgg19_too_sees_the_dial_turn_from_the_photo_to_the_style() -> None:
     check_the_dial(judged(load_encoder("vgg19")))

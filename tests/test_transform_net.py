@@ -211,7 +211,7 @@ def test_bfloat16_is_near_and_leaves_the_net_and_its_rows_alone(styled: Transfor
         ({"width": math.inf}, "width is inf"),
         ({"dial": (1, math.inf)}, "dial is"),
         ({"dial": (math.nan,)}, "dial is"),
-        ({"blocks": -1}, "blocks -1"),
+        ({"blocks": -1}, "blocks is -1"),
         ({"kernels": (9, 4)}, r"kernels is \(9, 4\); it takes two odd sizes"),
         ({"margin": 6}, "margin is 6; it takes a multiple of the strides' 4 px"),
         ({"margin": -4}, "margin is -4"),
@@ -375,7 +375,7 @@ print(memory_needed(net, (side, side)) / (peak - before))
 """
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.soak)])
 def test_the_estimate_is_what_a_pass_takes_at_its_peak(dtype: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
