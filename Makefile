@@ -25,7 +25,7 @@ GALLERY = woodblock vortex stained_glass art_nouveau marbling mosaic-cathedral i
 	pointillism-pond cubism-fauve engraving gilded halftone-surf impasto weaving-dazzle vortex-dawn
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab demo test render gallery bench soak gpu clean
+.PHONY: help setup lab demo test render gallery book student bench soak gpu clean
 
 help:
 	@echo "make lab     open notebook 01 in JupyterLab"
@@ -33,6 +33,8 @@ help:
 	@echo "make test    lint, types, unit tests, notebooks, browser tests"
 	@echo "make render  execute the notebooks in place"
 	@echo "make gallery paint the styles again, and stylise photos by each; writes data/"
+	@echo "make book    build the notebooks and the reference as a site: build/book/html"
+	@echo "make student copy the course without its solutions: OUT=folder; CHECK=1 runs it first"
 	@echo "make bench   measure how fast this machine stylises"
 	@echo "make soak    measure what takes too long for CI; writes data/benchmarks/"
 	@echo "make gpu     prove the kernels, on an NVIDIA GPU where there is one, and measure them there"
@@ -64,11 +66,13 @@ test: $(READY)
 	$(HEADING) "Types"
 	$(BIN)/mypy
 	$(HEADING) "Unit tests"
-	$(BIN)/pytest tests nstlib -m "not browser" --durations=10 -n 2
+	$(BIN)/pytest tests nstlib -m "not browser" --ignore tests/test_book.py --durations=10 -n 2
 	$(HEADING) "Kernels, in Triton's interpreter"
 	NSTLIB_KERNELS=triton TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels --durations=5 -n 2
 	$(HEADING) "Notebooks"
 	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks --durations=10
+	$(HEADING) "Book"
+	$(BIN)/pytest tests/test_book.py --durations=3
 	$(HEADING) "Browser tests"
 	$(BIN)/pytest tests/test_browser.py tests/test_browser_pad_and_brush.py \
 		tests/test_browser_video.py tests/test_browser_serving_lab.py tests/test_browser_serving.py
@@ -82,6 +86,15 @@ gallery: $(READY)
 	$(BIN)/nst gallery --styles $(GALLERY) --out data/gallery.jpg
 	$(BIN)/nst gallery --net fast --style-weight 10 --size 384 --out data/weights/fast.jpg
 	$(BIN)/nst gallery --model adain --styles $(GALLERY) --size 384 --out data/weights/adain.jpg
+	$(BIN)/python tools/opening.py
+
+book: $(READY)
+	@rm -rf build/book
+	$(BIN)/sphinx-build -q -W --keep-going -c book -d build/book/doctrees . build/book/html
+	@echo "Open build/book/html/index.html"
+
+student: $(READY)
+	@$(BIN)/python tools/student.py $(if $(CHECK),--check) "$(or $(OUT),out/student)"
 
 bench: $(READY)
 	@$(BIN)/nst bench --quick

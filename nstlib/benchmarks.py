@@ -105,7 +105,7 @@ REST = "Python and autograd"
 def gatys_rows(
     size: int = 256, repeats: int = 15, slim: Encoder | None = None, device: str = "auto"
 ) -> list[Row]:
-    """Time one step of Gatys' method at ``size``²: plain VGG-19, ours on VGG-19, ours on slim."""
+    """Time one step of Gatys' method at ``size²``: plain VGG-19, ours on VGG-19, ours on slim."""
     contenders = gatys_contenders(size, slim, device)
     return compare({name: _advance(steps) for name, steps in contenders.items()}, repeats)
 
@@ -122,7 +122,7 @@ def gatys_parts(
 def gatys_contenders(
     size: int, slim: Encoder | None = None, device: str = "auto"
 ) -> dict[str, Iterator[object]]:
-    """Return endless runs of Gatys' method at ``size``², by name; the plain one is the yardstick.
+    """Return endless runs of Gatys' method at ``size²``, by name; the plain one is the yardstick.
 
     The VGG-19 has random weights, which cost the same as trained ones.
     """
@@ -211,14 +211,14 @@ def _gram(features: Tensor) -> Tensor:
 
 
 def fast_rows(size: int = 512, repeats: int = 15, device: str = "auto") -> list[Row]:
-    """Time one pass at ``size``²: the plain net, ours in the paper's width, the one that ships."""
+    """Time one pass at ``size²``: the plain net, ours in the paper's width, the one that ships."""
     contenders = fast_contenders(size, device)
     with torch.no_grad():
         return compare(contenders, repeats)
 
 
 def fast_contenders(size: int, device: str = "auto") -> dict[str, Callable[[], object]]:
-    """Return passes over one photo of ``size``², by name; the plain one is the yardstick."""
+    """Return passes over one photo of ``size²``, by name; the plain one is the yardstick."""
     place = config.pick_device(device)
     photo = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(place)
     plain = plain_net().to(place).eval()
@@ -275,7 +275,7 @@ def plain_net() -> nn.Module:
 def adain_rows(
     size: int = 512, repeats: int = 15, device: str = "auto", shipped: AdaIN | None = None
 ) -> list[Row]:
-    """Time one pass at ``size``²: the plain network, ours on VGG-19, the model that ships."""
+    """Time one pass at ``size²``: the plain network, ours on VGG-19, the model that ships."""
     contenders = adain_contenders(size, device, shipped)
     with torch.no_grad():
         return compare(contenders, repeats)
@@ -284,7 +284,7 @@ def adain_rows(
 def adain_contenders(
     size: int, device: str = "auto", shipped: AdaIN | None = None
 ) -> dict[str, Callable[[], object]]:
-    """Return passes over one photo and one style of ``size``², by name; the plain one is the yardstick.
+    """Return passes over one photo and one style of ``size²``, by name; the plain one is the yardstick.
 
     The VGG-19 and its decoder have random weights, which cost the same as trained ones; ``shipped``
     stands for the model that ships, and is to be on ``device``.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import nstlib
 # The user's own pictures, figures of measurements, what the painters' parameters do, and the sheets of
 # a training.
 STAYS_IN_THE_CLONE = {"adain", "mine", "benchmarks", "painters"}
+OWN_PINS = {"torch", "torchvision"}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def requirements(project: dict[str, Any]) -> dict[str, list[Requirement]]:
 
 def test_base_and_extras_are_those_promised(project: dict[str, Any]) -> None:
     listed = requirements(project)
-    assert set(listed) == {"base", "video", "serve", "train", "dev", "all"}
+    assert set(listed) == {"base", "video", "serve", "train", "book", "dev", "all"}
     promised = "torch torchvision matplotlib ipywidgets anywidget pillow pillow-heif jupyterlab"
     promised += " scikit-image safetensors tqdm"
     assert set(promised.split()) <= {requirement.name for requirement in listed["base"]}
@@ -83,6 +85,35 @@ def test_every_dependency_is_pinned_to_a_version_it_allows(
             pin = pins.get(canonicalize_name(requirement.name))
             assert pin is not None, f"{requirement.name} ({extra}) is not in constraints.txt"
             assert pin in requirement.specifier, f"{requirement} does not allow {pin}"
+
+
+def needed_by(requirements: list[Requirement]) -> set[str]:
+    """What these bring along, as it is installed here; PyTorch pins what it needs itself."""
+    found: set[str] = set()
+    while requirements:
+        requirement = requirements.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found:
+            continue
+        found.add(name)
+        for line in (name not in OWN_PINS and distribution(name).requires) or ():
+            brought = Requirement(line)
+            extras = requirement.extras or {""}
+            if not brought.marker or any(brought.marker.evaluate({"extra": e}) for e in extras):
+                requirements.append(brought)
+    return found
+
+
+def test_what_the_dependencies_bring_along_is_pinned_too(
+    project: dict[str, Any], pins: dict[str, Version]
+) -> None:
+    """Else two installations differ, and one of them may not work."""
+    wanted = [one for listed in requirements(project).values() for one in listed]
+    try:
+        needed = needed_by([one for one in wanted if one.name != project["name"]])
+    except PackageNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
+    assert needed - set(pins) == set()
 
 
 def test_no_dependency_is_listed_twice(project: dict[str, Any]) -> None:

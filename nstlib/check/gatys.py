@@ -52,7 +52,7 @@ def gram(answer: Answer) -> Result:
 
 
 def total_variation(answer: Answer) -> Result:
-    """Check ``answer(image) -> scalar``: mean |Δ| over rows plus mean |Δ| over columns."""
+    """Check ``answer(image) -> scalar``: ``mean |Δ|`` over rows plus ``mean |Δ|`` over columns."""
     mistakes: Mistakes = {
         "not absolute: steps up and steps down cancel; take .abs() before the mean": (
             lambda x: x.diff(dim=2).mean() + x.diff(dim=3).mean()

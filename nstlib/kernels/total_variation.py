@@ -205,7 +205,7 @@ def total_variation(image: Tensor, power: Literal[1, 2] = 1) -> Tensor:
         scale them by what comes from above is a pass of its own.
 
     Precision:
-        At equal neighbours |x| has no derivative; 0 is taken, as PyTorch does.
+        At equal neighbours ``|x|`` has no derivative; 0 is taken, as PyTorch does.
 
     Example:
         >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).item()
