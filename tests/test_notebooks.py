@@ -76,8 +76,64 @@ def notebook(path: Path) -> Any:
     return read(path)
 
 
-def test_the_series_begins() -> None:
-    assert [path.name[:3] for path in PATHS][:1] == ["01-"]
+def test_the_series_is_whole() -> None:
+    assert [path.name.partition("-")[0] for path in PATHS] == [
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "A1",
+    ]
+
+
+def link_to(path: Path) -> str:
+    """Name a notebook by its number and its title up to a colon."""
+    number = path.name.partition("-")[0]
+    title = read(path).cells[0].source.splitlines()[0].removeprefix("# ").partition(":")[0]
+    return f"[{'Notebook' if number.isdigit() else 'Appendix'} {number}, {title}]({path.name})"
+
+
+class TestSeries:
+    def test_neighbours_are_linked_at_both_ends(self, path: Path) -> None:
+        place, ways = PATHS.index(path), []
+        if path != PATHS[0]:
+            ways.append(f"**Before:** {link_to(PATHS[place - 1])}.")
+        if path != PATHS[-1]:
+            ways.append(f"**Next:** {link_to(PATHS[place + 1])}.")
+        notebook = read(path)
+        for end in (notebook.cells[0], notebook.cells[-1]):
+            assert end.source.splitlines()[-1] == " ".join(ways)
+
+    def test_a_notebook_that_is_named_is_linked(self, notebook: Any) -> None:
+        text = re.sub(r"```.*?```", "", prose(notebook), flags=re.S)
+        assert re.findall(r"(?<!\[)\b(?:notebook|appendix) [0A]\d\b", text, re.I) == []
+        links = re.findall(r"\[(?:notebook|appendix) ([0A]\d)[^\]]*\]\(([^)]+)\)", text, re.I)
+        assert links
+        for number, name in links:
+            assert name.startswith(f"{number}-")
+            assert (FOLDER / name).is_file()
+
+    def test_a_picture_opens_it(self, notebook: Any) -> None:
+        first = next(i for i, cell in enumerate(notebook.cells) if has_picture(cell))
+        assert "## 2. " not in "\n".join(cell.source for cell in notebook.cells[:first])
+
+    def test_no_two_define_the_same(self) -> None:
+        found = [
+            ast.dump(part)
+            for path in PATHS
+            for cell in cells(read(path), "code")
+            for part in ast.parse(cell.source).body
+            if isinstance(part, ast.FunctionDef | ast.ClassDef)
+        ]
+        assert len(found) == len(set(found)) > 50
+
+
+def has_picture(cell: Any) -> bool:
+    """Tell whether a picture or a clip is stored with a cell."""
+    data = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return any(set(PICTURES) & set(one) or "<video" in one.get("text/html", "") for one in data)
 
 
 class TestShape:
