@@ -125,7 +125,7 @@ def masked_gram(answer: Answer) -> Result:
 
 
 def keep_colour(answer: Answer) -> Result:
-    """Check ``answer(result, photo) -> image``: the brightness of the one, the colour of the other."""
+    """Check ``answer(result, photo) -> image``: the lightness of the one, the colour of the other."""
 
     def mixed(result: Tensor, photo: Tensor, weights: Sequence[float] = LUMA) -> Tensor:
         per_channel = torch.tensor(weights).view(1, 3, 1, 1)
@@ -136,16 +136,16 @@ def keep_colour(answer: Answer) -> Result:
 
     mistakes: Mistakes = {
         "not clamped: a bright stroke on a bright colour leaves [0, 1]": mixed,
-        "the pictures are swapped: the brightness is the result's, the colour the photo's": (
+        "the pictures are swapped: the lightness is the result's, the colour the photo's": (
             lambda result, photo: right(photo, result)
         ),
         "a plain mean of red, green and blue: the eye sees green brightest; use the three weights": (
             lambda result, photo: mixed(result, photo, (1 / 3, 1 / 3, 1 / 3)).clamp(0, 1)
         ),
-        "the photo's own brightness is still in: subtract Y(c) where you add Y(x)": (
+        "the photo's own lightness is still in: subtract Y(c) where you add Y(x)": (
             lambda result, photo: (photo + mixed(result, 0 * photo)).clamp(0, 1)
         ),
-        "the colour is gone: this is the brightness alone; add it to the photo's colour": (
+        "the colour is gone: this is the lightness alone; add it to the photo's colour": (
             lambda result, photo: mixed(result, 0 * photo).clamp(0, 1)
         ),
         "the weights are in the order blue, green, red: the first channel is red": (
