@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,11 +42,11 @@ from nstlib.encoders import (
     load_encoder,
     mirrored_maps,
 )
-from nstlib.errors import WeightsError
+from nstlib.errors import TilesWarning, WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
 from nstlib.kernels.moments import renormalized_exactly
-from nstlib.memory import check_memory, reused_memory
+from nstlib.memory import memory_for, reused_memory
 from nstlib.styles import STYLE_EPS, Style, at_size_of, gathered, mix, stacked, style_of
 from nstlib.weights import read_weights
 
@@ -67,6 +68,7 @@ Maps = dict[str, Tensor]
 Match = Literal["deviation", "whitening", "transport"]
 LARGEST_WHOLE = 1 << 22  # pixels of a picture that is made in one piece
 TILE = 1024  # px
+SMALL_TILE = 512  # px, where memory ran out
 EPS = 1e-5  # added to a channel's variance, as kernels.adain does
 ALPHA = Range(0, 1, "how much of the style")
 # The statistics of a region are as if so many pixels of it were spread over the whole picture: those
@@ -186,9 +188,9 @@ class AdaIN(nn.Module):
         height, width = image.shape[2:]
         place = self.encoder.mean.device
         needed = self._memory_needed((height, width), len(image))
-        check_memory("content", (height, width), needed, place)
-        maps, shape = self._encoded(image), self.decoder.shape
-        own = style_of({tap: maps[tap] for tap in shape.steered_by}, EPS)
+        with memory_for("content", (height, width), needed, place):
+            maps, shape = self._encoded(image), self.decoder.shape
+            own = style_of({tap: maps[tap] for tap in shape.steered_by}, EPS)
         return Content(maps, shape.tap, own, (height, width), shape.stride, image.device)
 
     def _memory_needed(self, size: tuple[int, int], count: int = 1, regions: int = 1) -> int:
@@ -234,7 +236,8 @@ class AdaIN(nn.Module):
             alpha: how much of the style, in [0, 1]; or several.
             tile: side in pixels of the tiles that a picture is made in, with the statistics of the
                 whole: less memory, more time, the same picture. Without, pictures of more than 4
-                megapixels are made so.
+                megapixels are made so, and those for which memory runs out, with a
+                :class:`~nstlib.errors.TilesWarning`.
             mask: (R, 1, H, W) in [0, 1]: how much of the picture is of each of R regions where. The
                 photo's statistics are taken in each region by itself. Where the regions' sum is
                 below 1, the photo's own maps have the rest (decoded: a :class:`~nstlib.stylist.Stylist`
@@ -248,6 +251,7 @@ class AdaIN(nn.Module):
             TypeError, ValueError: no such pictures, a style or content of another model, an alpha or
                 tile outside its range, numbers of contents, styles, alphas and regions that do not
                 fit, or a tile for a content that was encoded as a whole.
+            MemoryError: it is too large for what is free; the message says what fits.
 
         Example:
             >>> model, photo = load_adain(), torch.rand(1, 3, 32, 40)
@@ -288,16 +292,23 @@ class AdaIN(nn.Module):
         wanted = _Wanted(styles, alphas, match)
         if mask is not None:
             wanted = self._in_regions(wanted, mask)
-        if tile is None:
-            rows = max(count, len(wanted.style), len(wanted.alpha))
-            counts = {"count": rows} if mask is None else {"regions": rows}
-            needed = self._memory_needed(size, **counts)
-            check_memory("content", size, needed, self.encoder.mean.device)
+        rows = max(count, len(wanted.style), len(wanted.alpha))
+        counts = {"count": rows} if mask is None else {"regions": rows}
         with reused_memory():
-            if tile is not None and isinstance(content, Tensor):
-                return self._in_tiles(content, wanted, tile)
-            content = content if isinstance(content, Content) else self.content(content)
-            return self._decoded(content, wanted)
+            if tile is None:
+                try:
+                    needed = self._memory_needed(size, **counts)
+                    with memory_for("content", size, needed, self.encoder.mean.device):
+                        seen = content if isinstance(content, Content) else self.content(content)
+                        return self._decoded(seen, wanted)
+                except MemoryError as error:
+                    if isinstance(content, Content) or max(size) <= SMALL_TILE:
+                        raise
+                    told = f"{error} in one piece. It is made in tiles, which takes longer"
+                    warnings.warn(told, TilesWarning, stacklevel=2)
+                    tile = SMALL_TILE
+            assert isinstance(content, Tensor)  # a Content has no tile, and was painted or refused
+            return self._in_tiles(content, wanted, tile)
 
     def _in_regions(self, wanted: _Wanted, mask: Tensor) -> _Wanted:
         """Return what is wanted in each region, and in what no region covers: the photo."""

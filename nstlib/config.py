@@ -13,6 +13,8 @@ from typing import Literal, get_type_hints
 
 import torch
 
+from nstlib.files import expanded
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 # What asks a processor for instructions of bfloat16; torch offers no public names.
@@ -81,7 +83,7 @@ def data_dir() -> Path:
 def weights_dirs() -> list[Path]:
     """Return the folders searched for the user's own weights: those named in ``NSTLIB_WEIGHTS``."""
     value = os.environ.get("NSTLIB_WEIGHTS", "")
-    return [Path(part).expanduser() for part in value.split(os.pathsep) if part]
+    return [expanded(part) for part in value.split(os.pathsep) if part]
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:

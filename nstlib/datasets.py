@@ -24,7 +24,11 @@ from nstlib.errors import ImageError
 from nstlib.images import check_image, load_image, resize, to_uint8
 
 Split = Literal["train", "held-out", "all"]
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".gif")
+# Of every kind of file that load_image reads: what has none of these is passed over in silence.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib"),
+    *(".heic", ".heif", ".hif", ".avif"),
+)
 SHARD = ".tar"
 
 

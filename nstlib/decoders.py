@@ -59,15 +59,15 @@ class Shape:
         for name in ("coarse", "coarse_channels", "last_channels"):
             if not isinstance(getattr(self, name), int):
                 raise TypeError(f"{name} is {getattr(self, name)!r}; it takes a whole number")
-        if self.coarse < 0 or self.coarse_channels < 1:
+        if not (0 <= self.coarse <= 100 and 1 <= self.coarse_channels <= 4096):
             raise ValueError(
-                f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 "
-                "blocks or more, of 1 channel at least"
+                f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 to "
+                "100 blocks, of 1 to 4096 channels"
             )
-        if self.last_channels < 0 or (self.last_channels and len(self.layers) == 1):
+        if not 0 <= self.last_channels <= 4096 or (self.last_channels and len(self.layers) == 1):
             raise ValueError(
-                f"last_channels is {self.last_channels}; it must be at least 0, and 0 where the "
-                "last convolution is the only one"
+                f"last_channels is {self.last_channels}; it must lie in [0, 4096], and be 0 where "
+                "the last convolution is the only one"
             )
         if self.output not in get_args(Output):
             outputs = ", ".join(map(repr, get_args(Output)))

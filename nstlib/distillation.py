@@ -49,8 +49,7 @@ from nstlib import config, kernels
 from nstlib.datasets import Crops
 from nstlib.encoders import SLIM_WIDTHS, Encoder, check_taps
 from nstlib.errors import WeightsError
-from nstlib.files import replaced
-from nstlib.weights import save_weights
+from nstlib.weights import save_checkpoint, save_weights
 
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 LOOKED_AT = 48  # crops that the student's beginning is fitted to
@@ -426,8 +425,7 @@ def _save_checkpoint(
 ) -> None:
     content = {name: part.state_dict() for name, part in state.items()}
     content |= {"recipe": asdict(recipe), "generator": generator.get_state(), "step": step}
-    with replaced(path) as unfinished:
-        torch.save(content, unfinished)
+    save_checkpoint(content, path)
 
 
 def _resume(path: Path, recipe: Recipe, state: dict[str, Any], generator: torch.Generator) -> int:

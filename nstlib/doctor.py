@@ -31,6 +31,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "video": ("av", "cv2"),
     "serve": ("fastapi", "fastapi_offline", "uvicorn", "python_multipart"),
     "train": ("tensorboard",),
+    "book": ("fontTools", "math_core", "myst_nb", "sphinx", "sphinx_book_theme", "ziamath"),
     "dev": (
         *("build", "hatchling", "httpx", "hypothesis", "jupytext", "mypy", "nbclient", "nbformat"),
         *("nbval", "packaging", "playwright", "pytest", "pytest_timeout", "xdist", "yaml", "ruff"),

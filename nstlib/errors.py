@@ -23,5 +23,9 @@ class VideoWarning(UserWarning):
     """Some frames of a clip could not be read; the message says how many, and why."""
 
 
+class TilesWarning(UserWarning):
+    """A picture did not fit into memory in one piece and is made in tiles; the message says which."""
+
+
 class WeightsError(NstError):
     """Weights are missing, damaged or of another model; the message names both ways out."""

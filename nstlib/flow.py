@@ -353,8 +353,9 @@ def alike(
     check_flow("backward", backward)
     apart = current - kernels.warp(previous, backward)
     apart = F.avg_pool2d(F.pad(apart, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    cells = F.adaptive_avg_pool2d(apart, CELLS).flatten(2)  # a median of all pixels takes long
-    apart = apart - cells.median(dim=2).values[..., None, None]
+    # A median of all pixels takes long. (On the CPU: Apple's GPU wants sides that cells divide.)
+    cells = F.adaptive_avg_pool2d(apart.cpu(), CELLS).flatten(2)
+    apart = apart - cells.median(dim=2).values[..., None, None].to(apart)
     return (apart.abs().amax(dim=1, keepdim=True) < tolerance).to(backward.dtype)
 
 
@@ -440,7 +441,8 @@ def is_cut(current: Tensor, previous: Tensor, backward: Tensor, shown: Tensor) -
 
 
 def _cells(image: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(luminance(image), CELLS).flatten().double()
+    # On the CPU: Apple's GPU has no float64, and pools to such cells only sides that they divide.
+    return F.adaptive_avg_pool2d(luminance(image).cpu(), CELLS).flatten().double()
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:

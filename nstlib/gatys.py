@@ -22,6 +22,7 @@ import dataclasses
 import numbers
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -34,7 +35,7 @@ from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
 from nstlib.images import check_image, resize
 from nstlib.losses import Taps
-from nstlib.memory import check_memory, reused_memory
+from nstlib.memory import check_memory, memory_for, reused_memory
 
 FIRST_MOVE = 0.01  # how far L-BFGS first looks along the gradient, a mean over the pixels
 SMALLEST_RUNG = 32  # px: below it the deepest maps are too small to carry a style
@@ -277,6 +278,7 @@ def optimize(
     check_taps(found, style_taps, "style_taps")
     _check_size("content", sizes[0], found, [*content_taps, *style_taps])
     needed = memory_needed(found, content_taps + style_taps, sizes[-1])
+    room = memory_for("content", sizes[-1], needed, device)  # which the steps will take
     check_memory("content", sizes[-1], needed, device)
     for picture in styles:
         smallest, largest = (
@@ -288,11 +290,13 @@ def optimize(
         check_memory("style", largest, needed, device)
     # A copy for what is read once; what may be moved is read from the caller's own object.
     run = _climb(content, styles, found, settings, dataclasses.replace(settings), sizes, device)
-    return _reusing_memory(run) if device.type == "cpu" else run
+    return _within(room, run, device)
 
 
-def _reusing_memory(run: Iterator[Step]) -> Iterator[Step]:
-    with reused_memory():
+def _within(
+    room: AbstractContextManager[None], run: Iterator[Step], device: torch.device
+) -> Iterator[Step]:
+    with room, reused_memory() if device.type == "cpu" else nullcontext():
         yield from run
 
 

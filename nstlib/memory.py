@@ -1,8 +1,8 @@
 """Memory: how much of it is free, and how a long loop uses the same again.
 
 A picture that is too large for a method should be refused before the work, with the size that would
-fit: that is :func:`check_memory`. Where memory runs out all the same, :func:`allocation_named` says
-so.
+fit: that is :func:`check_memory`. Where memory runs out all the same, :func:`memory_for` says so
+likewise, and :func:`allocation_named` where no size is known.
 
 Each step of a run allocates and frees the same big tensors. The GNU C library gives much of that
 back to the system as soon as it is freed, and takes it anew in the next step, page by page, each
@@ -33,6 +33,12 @@ _MEGABYTE = 1 << 20
 # What a short run may leave behind: a slider's next answer finds its pages there. Gaps in the heap
 # count, also where their pages are gone: less would be given back after each pass at 512².
 _MAY_STAY = 384 * _MEGABYTE
+
+# How torch says that a device is full, up to how much it could not have; its advice comes after that.
+_FULL = re.compile(
+    r"DefaultCPUAllocator: .*"
+    r"|(CUDA|CUDA error:|HIP|XPU|MPS backend) out of memory(.*?Tried to allocate .*?(?=\. |\.?$))?"
+)
 
 _lock = threading.Lock()
 _runs = 0  # under way; the first changes how memory is kept, the last changes it back
@@ -183,10 +189,42 @@ def check_memory(name: str, size: tuple[int, int], needed: int, device: torch.de
 
 
 @contextmanager
-def allocation_named() -> Iterator[None]:
-    """Raise MemoryError, in torch's own sentence, where a CPU cannot allocate what a block needs.
+def memory_for(
+    name: str, size: tuple[int, int], needed: int, device: torch.device
+) -> Iterator[None]:
+    """Do the work that takes ``needed`` bytes, or raise MemoryError with a size that would fit.
 
-    Torch raises a plain RuntimeError there, as for many a mistake; any other error stays as it is.
+    Before the work, as :func:`check_memory` does, whose arguments these are; and where memory runs
+    out within it all the same, since it lies in pieces, say, or another program took it.
+
+    Example:
+        >>> with memory_for("content", (480, 640), 1_000_000, torch.device("cpu")):
+        ...     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+        Traceback (most recent call last):
+        ...
+        MemoryError: content is 480×640 px, and memory ran out: CUDA out of memory. Tried to
+        allocate 2.00 GiB. About 339×452 px would fit
+    """
+    check_memory(name, size, needed, device)
+    try:
+        yield
+    except RuntimeError as error:
+        if not (said := _why_full(error)):
+            raise
+        # Half the pixels: what there is, was judged to be enough, and is less than that.
+        fits = f"{int(size[0] * 0.5**0.5)}×{int(size[1] * 0.5**0.5)}"
+        raise MemoryError(
+            f"{name} is {size[0]}×{size[1]} px, and memory ran out: {said}. "
+            f"About {fits} px would fit"
+        ) from error
+
+
+@contextmanager
+def allocation_named() -> Iterator[None]:
+    """Raise MemoryError, in torch's own sentence, where a device cannot allocate what a block needs.
+
+    Of a GPU torch raises an error of its own, and of a CPU, or Apple's GPU, a plain RuntimeError, as
+    for many a mistake; any other error stays as it is.
 
     Example:
         >>> with allocation_named():
@@ -198,6 +236,13 @@ def allocation_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if sentence := re.search("DefaultCPUAllocator: .*", str(error)):
-            raise MemoryError(sentence[0]) from error
+        if said := _why_full(error):
+            raise MemoryError(said) from error
         raise
+
+
+def _why_full(error: RuntimeError) -> str:
+    """Return what torch says of memory that ran out, without its advice; nothing of other errors."""
+    if found := _FULL.search(str(error)):
+        return found[0]
+    return str(error) if isinstance(error, torch.OutOfMemoryError) else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -142,10 +143,13 @@ class Stylist:
             wanted = stacked(known)
 
         def paint(picture: Tensor, part: float) -> Tensor:
-            # What is painted for the first time is the photo, and will be painted again.
-            seen = self._seen(photos if picture is content else [picture]) if part == 1 else picture
             here = None if mask is None else resize(mask, _size(picture))
-            return self.model.stylize(seen, wanted, part * alphas, mask=here, match=match)
+            turned: dict[str, Any] = {"alpha": part * alphas, "mask": here, "match": match}
+            if part == 1:  # what is painted for the first time is the photo, and will be again
+                with suppress(MemoryError):
+                    seen = self._seen(photos if picture is content else [picture])
+                    return self.model.stylize(seen, wanted, **turned)
+            return self.model.stylize(picture, wanted, **turned)  # in tiles, where memory is short
 
         fades = (1 - alphas).to(content).view(-1, 1, 1, 1)
         if mask is not None:

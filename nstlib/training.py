@@ -33,9 +33,9 @@ from torch.optim.swa_utils import AveragedModel
 from nstlib import config
 from nstlib.config import Precision, Range
 from nstlib.errors import WeightsError
-from nstlib.files import replaced
 from nstlib.images import save_image
-from nstlib.memory import reused_memory
+from nstlib.memory import allocation_named, reused_memory
+from nstlib.weights import save_checkpoint
 
 Batch = dict[str, Tensor]
 Model = TypeVar("Model", bound=nn.Module)
@@ -160,6 +160,8 @@ def train(
             batch that cannot be shared out; a log without TensorBoard.
         WeightsError: a checkpoint that cannot be read.
         DivergenceError: the loss, or a weight, is no longer a number.
+        MemoryError: a batch does not fit into memory.
+        OSError: a file cannot be written; the old one is as it was.
     """
     settings = settings or Settings()
     _check(settings, checkpoint, every)
@@ -169,7 +171,8 @@ def train(
     with reused_memory(), journal, closing(_batches(task, settings, run.step + 1)) as batches:
         try:
             for batch in batches:
-                progress = run.advance(batch)
+                with _batch_named(settings.batch):
+                    progress = run.advance(batch)
                 if (run.is_due or run.is_milestone) and _rank() == 0:
                     journal.sheet(task, run.averaged.module, run.step)
                 journal.scalars(progress)
@@ -273,8 +276,7 @@ class _Run(Generic[Model]):
         self.task.export(trained, self.checkpoint.with_suffix(".safetensors"), facts)
         content = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"task": self.task.config, "settings": asdict(self.settings), "step": self.step}
-        with replaced(self.checkpoint) as unfinished:
-            torch.save(content, unfinished)
+        save_checkpoint(content, self.checkpoint)
 
     def resume(self) -> None:
         """Go on from the checkpoint, where there is one of this task and these settings."""
@@ -311,6 +313,19 @@ class _Run(Generic[Model]):
             "optimizer": self.optimizer,
             "schedule": self.schedule,
         }
+
+
+@contextmanager
+def _batch_named(batch: int) -> Iterator[None]:
+    """Say what helps where memory runs out."""
+    try:
+        with allocation_named():
+            yield
+    except MemoryError as error:
+        raise MemoryError(
+            f"batch is {batch}, and memory ran out: {error}. {max(1, batch // 2)} may fit, or a "
+            "smaller crop"
+        ) from error
 
 
 def _diverged(what: str) -> DivergenceError:

@@ -43,7 +43,7 @@ from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
 from nstlib.layers import Conv, TransposedConv, UpsampledConv
 from nstlib.losses import mixing_table
-from nstlib.memory import check_memory, reused_memory
+from nstlib.memory import memory_for, reused_memory
 from nstlib.weights import read_weights
 
 Norm = Literal["instance", "batch"]
@@ -85,17 +85,19 @@ class Shape:
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(map(repr, get_args(kind)))
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it takes {known}")
-        if min(self.channels) < 1 or self.downsamplings < 0 or self.blocks < 0:
-            raise ValueError(
-                f"width is {self.width}, downsamplings {self.downsamplings} and blocks "
-                f"{self.blocks}; a net has a channel at least, and no fewer than 0 of the others"
-            )
+        for name, most in {"downsamplings": 6, "blocks": 100}.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, {most}]")
+        if min(self.channels) < 1:
+            raise ValueError(f"width is {self.width}; a net has a channel at least")
         if self.margin < 0 or self.margin % self.stride:
             raise ValueError(
                 f"margin is {self.margin}; it takes a multiple of the strides' {self.stride} px"
             )
-        if len(self.kernels) != 2 or any(size < 1 or size % 2 == 0 for size in self.kernels):
-            raise ValueError(f"kernels is {self.kernels}; it takes two odd sizes in pixels")
+        if len(self.kernels) != 2 or any(
+            not 1 <= size <= 99 or size % 2 == 0 for size in self.kernels
+        ):
+            raise ValueError(f"kernels is {self.kernels}; it takes two odd sizes of up to 99 px")
         if len(set(self.styles)) < len(self.styles):
             raise ValueError(f"styles is {self.styles}; each name may stand there once")
         if any(not 0 < w < math.inf for w in self.dial) or sorted(set(self.dial)) != list(
@@ -271,10 +273,9 @@ class TransformNet(nn.Module):
             )
         content = content.expand(count, -1, -1, -1)
         needed = count * memory_needed(self, (height, width))
-        check_memory("content", (height, width), needed, place)
         was_training = self.training
         try:
-            with reused_memory():
+            with memory_for("content", (height, width), needed, place), reused_memory():
                 painted: Tensor = self.eval()(content.to(place), condition.to(place))
         finally:
             self.train(was_training)

@@ -55,6 +55,17 @@ def statuses(
     return found
 
 
+def by_the_clock(arrivals: Sequence[float], seconds: float, places: int) -> list[int]:
+    """Know only when the queue is worked off: that says how many are inside."""
+    free, found = -math.inf, []
+    for now in arrivals:
+        inside = math.ceil(max(free - now, 0) / seconds)
+        found.append(200 if inside < places else 503)
+        if inside < places:
+            free = max(free, now) + seconds
+    return found
+
+
 def side_by_side(arrivals: Sequence[float], seconds: float, places: int) -> list[int]:
     done: list[float] = []
     found = []
@@ -148,13 +159,13 @@ def hits(
     requests: Sequence[tuple[str, int]],
     most: int,
     *,
-    leaves: int = 0,
+    leaves: int | None = 0,
     renews: bool = True,
     count: int | None = None,
     often: int = 99,
     keeps_large: bool = False,
 ) -> list[int]:
-    """Hold a list, the oldest first; ``leaves`` is the place in it of what goes."""
+    """Hold a list, the oldest first; ``leaves`` is the place in it of what goes: None, the largest."""
     held: list[tuple[str, int]] = []
     found = []
     for key, size in requests:
@@ -170,7 +181,8 @@ def hits(
         for _ in range(often):
             is_full = len(held) >= count if count else sum(s for _, s in held) + size > most
             if held and is_full:
-                held.pop(leaves)
+                sizes = [s for _, s in held]
+                held.pop(sizes.index(max(sizes)) if leaves is None else leaves)
         if size <= most:
             held.append((key, size))
     return found
@@ -208,7 +220,7 @@ def seen_by_arrivals(arrived: Sequence[float], left: Sequence[float]) -> float:
 
 RIGHT: dict[str, list[Answer]] = {
     "percentile": [enough_for, nearest_rank_by_numpy],
-    "admit": [statuses],
+    "admit": [statuses, lambda *given: (status for status in statuses(*given)), by_the_clock],
     "kind": [by_the_package, by_stars],
     "kept": [hits_of_the_server, hits],
     "in_server": [area_under_steps, by_littles_law],
@@ -220,10 +232,12 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("not sorted", lambda s, share: s[math.ceil(share * len(s)) - 1]),
         ("one too far", lambda s, share: sorted(s)[int(share * len(s))]),
         ("rounded down", lambda s, share: sorted(s)[math.floor(share * len(s)) - 1]),
+        ("to the nearest rank", lambda s, share: sorted(s)[round(share * len(s)) - 1]),
         ("somebody waited", lambda s, share: float(np.percentile(s, 100 * share))),
         ("wrong way round", lambda s, q: sorted(s, reverse=True)[math.ceil(q * len(s)) - 1]),
         ("the mean", lambda s, share: sum(s) / len(s)),
         ("the longest", lambda s, share: sorted(s)[-1]),
+        ("writes into s,", lambda s, share: s.sort() or s[math.ceil(share * len(s)) - 1]),
     ],
     "admit": [
         ("nobody is refused", lambda arrivals, *_: [200 for _ in arrivals]),
@@ -260,6 +274,8 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
     "kept": [
         ("must make it the newest", lambda *given: hits(*given, renews=False)),
         ("the newest goes", lambda *given: hits(*given, leaves=-1)),
+        ("the largest goes", lambda *given: hits(*given, leaves=None)),
+        ("writes into", lambda requests, most: [requests.pop() and 0 for _ in range(3)]),
         ("nothing ever goes", lambda requests, most: hits(requests, 10**9)),
         ("only one goes", lambda *given: hits(*given, often=1)),
         ("throws all others out", lambda *given: hits(*given, keeps_large=True)),

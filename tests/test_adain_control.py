@@ -326,7 +326,7 @@ def test_a_style_made_by_hand_has_no_covariance() -> None:
 @pytest.mark.parametrize("what", ["styles", "alphas", "regions"])
 def test_all_that_is_made_at_once_is_weighed(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, asked = tiny_model(), []
-    monkeypatch.setattr(adain, "check_memory", lambda *given: asked.append(given[2]))
+    monkeypatch.setattr("nstlib.memory.check_memory", lambda *given: asked.append(given[2]))
     photo, style = picture(48, 72), model.style(picture(40, 56, seed=1))
     content = model.content(photo)
     model.stylize(content, style)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from test_training import on_a_disk_that_is_full_for
 from torch import Tensor, nn
 
 from nstlib import WeightsError, distillation, kernels, weights
@@ -389,25 +390,20 @@ def test_a_checkpoint_that_cannot_be_read_is_named(
     assert checkpoint.read_bytes() == kept
 
 
-@pytest.mark.parametrize("writer", ["save_file", "torch.save"])
+@pytest.mark.parametrize("name", ["slim.safetensors", "slim.pt"])
 def test_a_crash_while_writing_leaves_the_old_files(
-    tmp_path: Path, train: Train, writer: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, train: Train, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = tmp_path / "slim.pt"
     train(checkpoint, until=2)
     files = [checkpoint, checkpoint.with_suffix(".safetensors")]
     kept = [path.read_bytes() for path in files]
 
-    def full_disk(_content: Any, path: Path, *_: Any, **__: Any) -> None:
-        Path(path).write_bytes(b"half of it")
-        raise OSError("no space left on device")
-
-    target = distillation.torch if writer == "torch.save" else weights
-    monkeypatch.setattr(target, writer.rpartition(".")[2], full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(Path, "write_bytes", on_a_disk_that_is_full_for(name))
+    with pytest.raises(OSError, match=rf"No space left on device: '.*/{name}'"):
         train(checkpoint)
     assert files[0].read_bytes() == kept[0]
-    if writer == "save_file":
+    if name == "slim.safetensors":
         assert files[1].read_bytes() == kept[1]
     monkeypatch.undo()
     assert train(checkpoint)[-1].step == 6
@@ -418,7 +414,7 @@ def test_a_crash_at_the_last_step_leaves_that_step_to_do(
 ) -> None:
     checkpoint = tmp_path / "slim.pt"
     train(checkpoint, until=4)
-    monkeypatch.setattr(weights, "save_file", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(weights, "save", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(checkpoint)
     monkeypatch.undo()

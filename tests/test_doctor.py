@@ -32,6 +32,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 # The modules of pyproject's packages that are not called as the package is.
 MODULES = {
+    "fonttools": "fontTools",
     "opencv-python-headless": "cv2",
     "pytest-xdist": "xdist",
     "pyyaml": "yaml",
@@ -115,7 +116,8 @@ def test_everything_is_looked_at_once() -> None:
     assert names == [
         *("nstlib", "Python", "PyTorch", "torchvision", "device", "memory free"),
         *("Triton", "kernels", "slim's weights", "VGG-19 weights", "HEIF pictures", "notebooks"),
-        *("optional: video", "optional: serve", "optional: train", "optional: dev", "browser"),
+        *("optional: video", "optional: serve", "optional: train", "optional: book"),
+        *("optional: dev", "browser"),
     ]
     assert all(finding.found for finding in examine())
 

@@ -157,9 +157,7 @@ def test_what_a_cpu_cannot_allocate_is_a_memory_error_in_torchs_own_sentence() -
     assert type(caught.value.__cause__) is RuntimeError
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("mat1 and mat2"), torch.OutOfMemoryError("CUDA"), ValueError("alpha")]
-)
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), ValueError("alpha")])
 def test_any_other_error_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, allocation_named():
         raise error

@@ -257,7 +257,8 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("the first frame is lost", lambda *given: list(walk(*given))[1:]),
         ("only the last frame", lambda *given: walk_with(blend)(*given)[-1]),
         ("it must be (4, 3, 6, 8)", lambda painted, *_: painted[0]),
-        ("where", lambda painted, *_: painted),
+        ("nothing is steadied", lambda painted, *_: painted),
+        ("0.5 times", lambda *given: [frame / 2 for frame in walk(*given)]),
         ("value of type str", lambda *_: "steady"),
     ],
     "warping_error": [

@@ -6,6 +6,7 @@ what is called ``style_weight`` in a notebook is ``--style-weight`` here.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -15,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 import nstlib
@@ -23,8 +23,8 @@ from nstlib import gatys as gatys_method
 from nstlib import training as training_loop
 from nstlib.cli import adain, bench, demo, fast, gatys, measure, morph, serve, training, video
 from nstlib.cli.flags import UsageError, find_picture
-from nstlib.cli.parsers import USAGE, Parser
-from nstlib.errors import NstError, VideoWarning
+from nstlib.cli.parsers import USAGE, Parser, one_line
+from nstlib.errors import NstError, TilesWarning, VideoWarning
 from nstlib.memory import allocation_named
 
 __all__ = ["find_picture", "main"]
@@ -49,9 +49,10 @@ exit codes:
 
 # What says in a sentence why a run failed. Of any other error it is told what kind it is, too.
 _EXPECTED = (
-    *(NstError, MemoryError, torch.OutOfMemoryError, OSError, ImportError, FloatingPointError),
+    *(NstError, MemoryError, OSError, ImportError, FloatingPointError),
     *(gatys_method.DivergenceError, training_loop.DivergenceError),
 )
+_TOLD = (TilesWarning, VideoWarning)
 _PACKAGE = Path(nstlib.__file__).parent
 
 
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2, for what cannot be understood at all; with 0, after ``--help``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a file's name may have what a terminal lacks
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:  # else the outermost parser would complain, and send to a help that has no flags
         options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a full disk or a closed pipe is told of
             return code or 0
     except KeyboardInterrupt as interrupt:
-        _tell(*_notes(interrupt))
+        _tell(*(_notes(interrupt) or ["stopped"]))
         return INTERRUPTED
     except BrokenPipeError:  # `nst doctor | head`: who reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(*messages: object) -> None:
     """Print a line each; where there is a progress bar, above it."""
     for message in messages:
-        tqdm.write(f"nst: {message}", file=sys.stderr)
+        tqdm.write(f"nst: {one_line(str(message))}", file=sys.stderr)
 
 
 def _is_wrong_usage(error: Exception) -> bool:
@@ -110,7 +113,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = f"'{error.filename}': " if error.filename else ""
         return f"{named}{error.strerror}"
-    said = " ".join(line.strip() for line in str(error).splitlines())
+    said = str(error)
     if said and (isinstance(error, _EXPECTED) or _is_wrong_usage(error)):
         return said
     kind = type(error).__name__
@@ -124,13 +127,14 @@ def _notes(error: BaseException) -> list[str]:
 
 @contextmanager
 def _warnings_told() -> Iterator[None]:
-    """Tell of what could not be read of a clip, without the line of the program that says so."""
+    """Tell of what could not be read of a clip, say, without the line of the program that says so."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", VideoWarning)
+        for category in _TOLD:
+            warnings.simplefilter("always", category)
         usual = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, VideoWarning):
+            if issubclass(category, _TOLD):
                 _tell(message)
             else:
                 usual(message, category, *place, **more)

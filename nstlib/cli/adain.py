@@ -23,6 +23,7 @@ from nstlib.cli.flags import (
 )
 from nstlib.cli.folders import Job, Order, Painted, Pictures
 from nstlib.cli.parsers import add_command
+from nstlib.files import expanded
 from nstlib.losses import mixing_table
 from nstlib.stylist import Stylist
 
@@ -48,7 +49,7 @@ def add_adain(commands: Any) -> None:
     add_size(command, None)
     control.add_style_size(command)
     add_device(command)
-    add_out(command, "a picture, or a folder for a folder, with photo-style.jpg in it", Path)
+    add_out(command, "a picture, or a folder for a folder, with photo-style.jpg in it", expanded)
     command.set_defaults(run=_run_adain)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from nstlib.cli.bench_video import add_bench_video
-from nstlib.cli.flags import UsageError, whole
+from nstlib.cli.flags import UsageError, make_folder, whole
 from nstlib.cli.parsers import add_command
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _run_whole(options: argparse.Namespace) -> None:
     device = options.whole_device or "auto"
     plan = whole_benchmarks.plan(sizes, device, has_field=not options.whole_quick)
     if options.whole_out:  # now: not after half an hour
-        options.whole_out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.whole_out / "whole.json")
     bar: tqdm[Job] = tqdm(plan, leave=False, disable=None)
     found = whole_benchmarks.measure_whole(
         bar, repeats, bool(options.whole_full), benchmarks.machine(), bar.set_description
@@ -147,6 +147,9 @@ def _run_bench(options: argparse.Namespace) -> None:
     from nstlib import benchmarks
 
     rows_of = _rows_of(options.what)
+    out = options.out and options.out / f"{options.what}.json"
+    if out:  # now: not after all has been measured
+        make_folder(out)
     machine = benchmarks.machine()
     for key, value in machine.items():
         print(f"{key}: {value}")
@@ -171,5 +174,5 @@ def _run_bench(options: argparse.Namespace) -> None:
             f"\n{large.height} × {large.width} px in tiles: {large.seconds:.0f} s, "
             f"{large.gigabytes:.2f} GB beyond the photo and the result"
         )
-    if options.out:
-        benchmarks.write_json(options.out / f"{options.what}.json", content)
+    if out:
+        benchmarks.write_json(out, content)

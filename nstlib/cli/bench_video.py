@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nstlib.cli.flags import add_device
+from nstlib.cli.flags import add_device, make_folder
 from nstlib.cli.parsers import add_command
 
 EXAMPLES = """
@@ -43,6 +43,8 @@ def add_bench_video(subjects: Any) -> None:
 def _run_bench_video(options: argparse.Namespace) -> None:
     from nstlib import benchmarks, video_benchmarks
 
+    if options.out:
+        make_folder(options.out / "video.json")
     machine = benchmarks.machine()
     for key, value in machine.items():
         print(f"{key}: {value}")

@@ -19,6 +19,7 @@ from nstlib.cli.flags import (
 )
 from nstlib.cli.folders import Job, Order, Painted, Pictures
 from nstlib.cli.parsers import add_command
+from nstlib.files import expanded
 from nstlib.stylist import NetStylist
 
 EXAMPLES = """
@@ -43,7 +44,7 @@ def add_fast(commands: Any) -> None:
     add_trained(command, "--net", "fast")
     add_size(command, None)
     add_device(command)
-    add_out(command, "a picture, or a folder for a folder", Path)
+    add_out(command, "a picture, or a folder for a folder", expanded)
     command.set_defaults(run=_run_fast)
 
 

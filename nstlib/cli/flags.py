@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,6 +17,7 @@ from nstlib import images
 from nstlib.adain import ALPHA
 from nstlib.config import Range
 from nstlib.errors import ImageError, NstError
+from nstlib.files import expanded
 from nstlib.strokes import STROKE_SIZE
 from nstlib.video import FASTEST, TEMPORAL_WEIGHT
 
@@ -39,15 +41,16 @@ def find_picture(name: str, size: int | None = None, crop: bool = False) -> Tens
         UsageError: there is neither.
         ImageError: the file is no picture, or damaged.
     """
-    if Path(name).is_file():
+    path = expanded(name)
+    if os.path.isfile(path):  # os.path's: pathlib's raises an error of a name that is too long
         return images.load_image(name, size=size, crop=crop)
     if name in images.sample_names():
         return images.sample(name, size=size, crop=crop)
     if name in images.style_names():
         return images.style(name, size=size)  # a square already
-    if Path(name).is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{name}: it is a folder, not a picture")
-    if Path(name).exists():
+    if os.path.exists(path):
         return images.load_image(name, size=size)  # a device, say: the error says what it is
     known = ", ".join([*images.sample_names(), *images.style_names()])
     raise UsageError(f"{name}: no such file, and none that ships is called so; there are: {known}")
@@ -55,12 +58,12 @@ def find_picture(name: str, size: int | None = None, crop: bool = False) -> Tens
 
 def existing_file(text: str) -> str:
     """Return the name of a file that is there."""
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = str(expanded(text))
+    if os.path.isdir(path):  # os.path's: pathlib's raises an error of a name that is too long
         raise argparse.ArgumentTypeError(f"{text}: it is a folder, not a file")
-    if not path.exists():
+    if not os.path.exists(path):
         raise argparse.ArgumentTypeError(f"{text}: there is no such file")
-    return str(path)
+    return path
 
 
 def trained(ships: str) -> Callable[[str], str]:
@@ -72,7 +75,7 @@ def file_ending_in(*suffixes: str) -> Callable[[str], Path]:
     """Return what reads the path of a file to be written, of one of some kinds."""
 
     def read(text: str) -> Path:
-        path = Path(text).expanduser()
+        path = expanded(text)
         if path.suffix.lower() not in suffixes:
             raise argparse.ArgumentTypeError(f"{text!r} must end in {' or '.join(suffixes)}")
         return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from nstlib import images
 from nstlib.cli.flags import UsageError, make_folder
+from nstlib.cli.parsers import one_line
 from nstlib.datasets import picture_paths
 from nstlib.errors import ImageError
 from nstlib.gatys import DivergenceError
@@ -36,7 +37,7 @@ class Pictures:
     @property
     def is_folder(self) -> bool:
         """Whether there may be many."""
-        return Path(self.argument).is_dir()
+        return os.path.isdir(self.argument)  # pathlib's raises an error of a name that is too long
 
     @property
     def names(self) -> list[str]:
@@ -180,7 +181,7 @@ def _about(photo: str) -> Iterator[None]:
 
 
 # What may be wrong with one picture, and not with the next.
-_OF_ONE_PICTURE = (ImageError, UsageError, DivergenceError, MemoryError, torch.OutOfMemoryError)
+_OF_ONE_PICTURE = (ImageError, UsageError, DivergenceError, MemoryError)
 
 
 @contextmanager
@@ -192,4 +193,4 @@ def leaving_out(many: bool) -> Iterator[None]:
     except _OF_ONE_PICTURE as error:
         if not many:
             raise
-        tqdm.write(f"nst: left out: {error}", file=sys.stderr)
+        tqdm.write(f"nst: left out: {one_line(str(error))}", file=sys.stderr)

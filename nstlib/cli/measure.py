@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from torch import Tensor
 from tqdm import tqdm
 
-from nstlib.cli.flags import add_encoder, add_trained, existing_file, find_picture, numbers, whole
+from nstlib.cli.flags import (
+    add_encoder,
+    add_trained,
+    existing_file,
+    find_picture,
+    make_folder,
+    numbers,
+    whole,
+)
 from nstlib.cli.parsers import add_command
 from nstlib.encoders import Encoder, load_encoder, random_encoder
 from nstlib.files import replaced
@@ -138,6 +145,8 @@ def _run_evaluate_encoder(options: argparse.Namespace) -> None:
 
     judge = load_encoder("vgg19")
     pairs = evaluation.read_pairs(options.pairs and Path(options.pairs))
+    if options.out:
+        make_folder(options.out / "encoder.json")
     summaries, details = [], {}
     for name in options.encoders:
         results = []
@@ -175,6 +184,8 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     }
     places = options.style_weights or net.shape.dial or (None,)
     count = len(photos) * len(styles) * len(places)
+    if options.out:
+        make_folder(options.out / "fast-quality.json")
     judged = evaluation.evaluate_net(net, judge, photos, styles, places)
     results = list(tqdm(judged, total=count, leave=False, disable=None))
     print(f"{len(photos)} photos × {len(styles)} styles at {size} px\n")
@@ -193,6 +204,7 @@ def _run_evaluate_adain(options: argparse.Namespace) -> None:
     photos = _held_out(options.photos, "--contents", options.contents, crop=True)
     styles = _held_out(options.styles, "--count", options.count, crop=False)
     model, judge = load_adain(options.model), load_encoder("vgg19")
+    make_folder(options.out / "adain-quality.json")
     judged = evaluation.evaluate_adain(model, judge, photos, styles)
     count = len(photos) * len(styles) * len(evaluation.ALPHAS)
     results = list(tqdm(judged, total=count, leave=False, disable=None))
@@ -224,6 +236,7 @@ def _run_evaluate_control(options: argparse.Namespace) -> None:
     photos = _held_out(options.photos, "--contents", options.contents, crop=True)
     styles = _held_out(options.styles, "--count", options.count, crop=False)
     pictures = (load_adain(options.model), load_encoder("vgg19"), photos, styles)
+    make_folder(options.out / "adain-control.json")
     count = 3 * len(photos) * len(styles)  # ways to keep colours, and ways to match
     judged = control_evaluation.evaluate_colors(*pictures)
     colors = list(tqdm(judged, total=count, leave=False, disable=None))
@@ -245,6 +258,7 @@ def _run_evaluate_video(options: argparse.Namespace) -> None:
     styles = {name: images.style(name) for name in options.style}
     model, net = load_adain(options.model), load_net(options.net)
     net.condition(options.style)  # wrong ones end it here
+    make_folder(options.out / "video-quality.json")
     known = {name: model.style(picture) for name, picture in styles.items()}
     painters: dict[str, video_evaluation.Paint] = {
         "adain": lambda frames, name: model.stylize(frames, known[name]),
@@ -310,6 +324,4 @@ def _run_doctor(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
         return
-    # What Windows writes to a file or a pipe may have no arrow.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(doctor.as_text(findings).encode(encoding, "replace").decode(encoding))
+    print(doctor.as_text(findings))

@@ -40,7 +40,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with what is wrong, and where to read more: the usage of thirty flags hides it."""
-        self.exit(USAGE, f"nst: {message}{_meant(message)}; see {self.prog} --help\n")
+        self.exit(USAGE, f"nst: {one_line(message)}{_meant(message)}; see {self.prog} --help\n")
+
+
+def one_line(text: str) -> str:
+    """Return a text, such as a message with a file's name, on one line: names may have several."""
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 def add_command(

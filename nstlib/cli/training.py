@@ -32,7 +32,7 @@ from nstlib.cli.flags import (
     values,
     whole,
 )
-from nstlib.cli.parsers import add_command
+from nstlib.cli.parsers import add_command, one_line
 from nstlib.datasets import Crops, picture_paths
 from nstlib.encoders import Encoder, check_taps, load_encoder
 
@@ -332,7 +332,12 @@ def _train(
         device=options.device,
         log=options.log,
     )
-    _watch(steps, settings.steps, crops, rank)
+    try:
+        _watch(steps, settings.steps, crops, rank)
+    except KeyboardInterrupt as interrupt:
+        if options.checkpoint.is_file():
+            interrupt.add_note(f"stopped; the same command goes on from '{options.checkpoint}'")
+        raise
     if rank == 0:
         print(options.checkpoint.with_suffix(".safetensors"))
 
@@ -347,7 +352,7 @@ def _say_skipped(crops: Sequence[Crops], told: Collection[str] = ()) -> Collecti
     lines = _skipped(crops)
     new = [line for line in lines if line not in told]
     for line in new:
-        tqdm.write(f"left out: {line}", file=sys.stderr)
+        tqdm.write(f"left out: {one_line(line)}", file=sys.stderr)
     if new:
         tqdm.write(f"left out: {len(lines)} in all", file=sys.stderr)
     return lines

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nstlib.errors import ImageError, VideoError
-from nstlib.images import load_image
+from nstlib.images import as_path, load_image
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -34,13 +34,6 @@ _FORMATS = (
 )
 _PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # MP4's container, with one picture in it
 _PICTURE = "it is a still picture, which nstlib.load_image reads"
-
-
-def as_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path that is given as either of its types."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path is {path!r}; it takes a string or a pathlib.Path")
-    return Path(path).expanduser()
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from nstlib.errors import VideoError
 from nstlib.files import replaced
-from nstlib.images import check_image, to_uint8
+from nstlib.images import as_path, check_image, to_uint8
 from nstlib.video import gif, mp4
 from nstlib.video.mp4 import Shown, told
-from nstlib.video.opening import as_path
 from nstlib.video.reading import Frame, read
 from nstlib.video.sound import sound_of
 
