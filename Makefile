@@ -10,6 +10,9 @@ TORCH ?= auto
 # spinning threads hold up the ones they wait for, and a step takes many times as long.
 export OMP_WAIT_POLICY ?= passive
 
+# Two runs share the cores; each with threads for all of them would have threads wait for threads.
+SHARED = OMP_NUM_THREADS=1
+
 VENV := .venv
 BIN := $(VENV)/bin
 # A set-up leaves a stamp that names its TORCH. `auto` is content with any; another name is not.
@@ -66,16 +69,17 @@ test: $(READY)
 	$(HEADING) "Types"
 	$(BIN)/mypy
 	$(HEADING) "Unit tests"
-	$(BIN)/pytest tests nstlib -m "not browser" --ignore tests/test_book.py --durations=10 -n 2
+	$(SHARED) $(BIN)/pytest tests nstlib -m "not browser and not soak" --ignore tests/test_book.py \
+		-n 2 --durations=10
 	$(HEADING) "Kernels, in Triton's interpreter"
-	NSTLIB_KERNELS=triton TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels --durations=5 -n 2
+	NSTLIB_KERNELS=triton TRITON_INTERPRET=1 $(SHARED) $(BIN)/pytest tests/kernels -n 2 --durations=5
 	$(HEADING) "Notebooks"
-	$(BIN)/pytest --nbval-lax --nbval-current-env notebooks --durations=10
+	$(SHARED) $(BIN)/pytest --nbval-lax --nbval-current-env notebooks -n 2 --dist loadfile \
+		--durations=10
 	$(HEADING) "Book"
 	$(BIN)/pytest tests/test_book.py --durations=3
 	$(HEADING) "Browser tests"
-	$(BIN)/pytest tests/test_browser.py tests/test_browser_pad_and_brush.py \
-		tests/test_browser_video.py tests/test_browser_serving_lab.py tests/test_browser_serving.py
+	$(BIN)/pytest tests/test_browser*.py -m "browser and not soak" --durations=5
 	$(HEADING) "All passed"
 
 render: $(READY)
@@ -112,7 +116,8 @@ soak: $(READY)
 	$(BIN)/nst evaluate video --out data/benchmarks
 	$(BIN)/python tools/serving_load.py --json data/benchmarks/serving.json
 	$(BIN)/python tools/serving_fuzz.py --json data/benchmarks/serving-fuzz.json
-	NSTLIB_WHOLE_NOTEBOOKS=1 $(BIN)/pytest tests/test_browser.py
+	$(BIN)/pytest tests -m soak
+	$(BIN)/python tools/student.py --check out/student-checked
 ifdef PICTURES
 	$(BIN)/nst evaluate fast --photos "$(PICTURES)/content" --out data/benchmarks
 	$(BIN)/nst evaluate adain --photos "$(PICTURES)/content" --styles "$(PICTURES)/style" --gatys \
