@@ -79,7 +79,7 @@ test: $(READY)
 	$(HEADING) "Book"
 	$(BIN)/pytest tests/test_book.py --durations=3
 	$(HEADING) "Browser tests"
-	$(BIN)/pytest tests/test_browser*.py -m "browser and not soak" --durations=5
+	$(BIN)/pytest tests/test_browser*.py tests/test_video_reading.py -m "browser and not soak" --durations=5
 	$(HEADING) "All passed"
 
 render: $(READY)

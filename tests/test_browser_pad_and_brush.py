@@ -6,25 +6,15 @@ A small notebook shows both, and beside each, in a label, what Python knows of i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from test_browser import (
-    ACTIVE_CELL,
-    Server,
-    jupyterlab_with,
-    new_page,
-    open_notebook,
-    pause_of,
-    run_all,
-    wait_in,
-)
+from jupyter_pages import ACTIVE_CELL, Place, Server, at, box_of, drag, in_sight, rests, wait_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 
 SIDE = 260  # px: of the pad
 EDGE = 16  # px: between its border and where the point can go
@@ -49,6 +39,7 @@ ipywidgets.VBox([pad, place])
 """
 BRUSH = """
 import time
+from pathlib import Path
 from nstlib.widgets.mask_brush import MaskBrush
 
 brush = MaskBrush(images.sample("coffee", 200))
@@ -58,12 +49,13 @@ mode = ipywidgets.Dropdown(options=["brush", "rectangle"]).add_class("nst-mode")
 ipywidgets.link((erase, "value"), (brush, "erase"))
 ipywidgets.link((mode, "value"), (brush, "mode"))
 strokes, boxes = [], []
-slow = ipywidgets.Checkbox(description="Slow").add_class("nst-slow")
+held = ipywidgets.Checkbox(description="Held").add_class("nst-held")
 
 def paint():
-    if slow.value:
-        slow.value = False
-        time.sleep(1.5)
+    if held.value:
+        held.value = False
+        while not Path("released").exists():
+            time.sleep(0.01)
         brush.invert()
     if not brush.painting:
         strokes.append(brush.mask)
@@ -73,7 +65,8 @@ def tell():
     box = " ".join(f"{part:.3f}" for part in brush.rectangle)
     inside = (brush.mask > 0.5).sum()
     soft = ((brush.mask > 0) & (brush.mask < 1)).sum()
-    told.value = f"{inside} px, {soft} soft, {len(strokes)} strokes, {len(boxes)} boxes: {box}"
+    state = "held, " if held.value else ""
+    told.value = f"{state}{inside} px, {soft} soft, {len(strokes)} strokes, {len(boxes)} boxes: {box}"
 
 def draw():
     boxes.append(brush.rectangle)
@@ -86,9 +79,11 @@ def button(name, press):
 
 brush.on_paint(paint)
 brush.on_rectangle(draw)
+held.observe(lambda _: tell(), "value")
 buttons = [button("clear", brush.clear), button("invert", brush.invert)]
-ipywidgets.VBox([brush, told, erase, mode, slow, ipywidgets.HBox(buttons)])
+ipywidgets.VBox([brush, told, erase, mode, held, ipywidgets.HBox(buttons)])
 """
+CELLS = (PAD, BRUSH)
 # How many pixels lie under the veil, at half its opacity at least, or on its line.
 VEILED = """canvas => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -96,40 +91,11 @@ VEILED = """canvas => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    cells = (PAD, BRUSH, "'the end'")
-    with jupyterlab_with(tmp_path_factory.mktemp("lab"), "controls", *cells) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def complaints() -> list[str]:
-    """What the page has complained of."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]:
-    """The notebook, after Run All."""
-    with new_page(chromium, complaints) as page:
-        open_notebook(page, server, "controls")
-        run_all(page, server, "controls")
-        yield page
-
-
-def box_of(part: Locator) -> dict[str, float]:
-    part.scroll_into_view_if_needed()
-    box = part.bounding_box()
-    assert box is not None
-    return {**box}
-
-
-def finger(page: Page, *points: tuple[float, float]) -> None:
-    """Put a finger on the first point, move it over the others, and lift it."""
+def finger(page: Page, part: Locator, *places: Place) -> None:
+    """Put a finger on the first place, move it over the others, and lift it."""
     touch = page.context.new_cdp_session(page)
-    for i, (x, y) in enumerate(points):
-        kind = "touchMove" if i else "touchStart"
+    for i, place in enumerate(places):
+        kind, (x, y) = "touchMove" if i else "touchStart", at(part, place)
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
@@ -140,8 +106,7 @@ def finger(page: Page, *points: tuple[float, float]) -> None:
 @pytest.fixture
 def pad(page: Page) -> Locator:
     """The pad, its point in the middle."""
-    pad = page.locator(".nst-pad")
-    pad.scroll_into_view_if_needed()
+    pad = in_sight(page.locator(".nst-pad"))
     pad.locator("[role=slider]").focus()
     page.keyboard.press("Home")
     wait_in(page, lambda: place(page) == (0.5, 0.5), "the middle")
@@ -158,10 +123,10 @@ def moves(page: Page) -> int:
     return int((page.locator(".nst-place").text_content() or "").split()[-1])
 
 
-def at(pad: Locator, x: float, y: float) -> tuple[float, float]:
-    """Where on the page a place of the pad is."""
-    box, inner = box_of(pad), SIDE - 2 * EDGE
-    return box["x"] + EDGE + x * inner, box["y"] + EDGE + y * inner
+def spot(x: float, y: float) -> Place:
+    """Where in the pad, with its border, a place for the point is."""
+    inner = SIDE - 2 * EDGE
+    return (EDGE + x * inner) / SIDE, (EDGE + y * inner) / SIDE
 
 
 def until_at(page: Page, x: float, y: float, close: float = 1e-6) -> None:
@@ -172,35 +137,28 @@ def until_at(page: Page, x: float, y: float, close: float = 1e-6) -> None:
 
 
 def test_a_drag_moves_the_point_and_python_follows(pad: Locator, page: Page) -> None:
-    page.mouse.move(*at(pad, 0.5, 0.5))
-    page.mouse.down()
-    page.mouse.move(*at(pad, 0.6, 0.4), steps=4)
-    until_at(page, 0.6, 0.4, close=0.005)  # before it is let go
-    page.mouse.move(*at(pad, 0.3, 0.7), steps=8)
-    page.mouse.up()
+    with drag(page, pad, spot(0.5, 0.5), spot(0.6, 0.4)):
+        until_at(page, 0.6, 0.4, close=0.005)  # before it is let go
+        page.mouse.move(*at(pad, spot(0.3, 0.7)), steps=8)
+    page.mouse.move(*at(pad, spot(0.9, 0.9)))  # it no longer follows
     until_at(page, 0.3, 0.7, close=0.005)
-    page.mouse.move(*at(pad, 0.9, 0.9))
-    pause_of(page)(0.5)
-    until_at(page, 0.3, 0.7, close=0.005)  # it no longer follows
     handle = box_of(pad.locator("[role=slider]"))
     middle = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
-    assert middle == pytest.approx(at(pad, 0.3, 0.7), abs=1)
+    assert middle == pytest.approx(at(pad, spot(0.3, 0.7)), abs=1)
 
 
 def test_a_drag_beyond_the_border_ends_at_it(pad: Locator, page: Page) -> None:
-    page.mouse.move(*at(pad, 0.5, 0.5))
-    page.mouse.down()
-    page.mouse.move(*at(pad, 1.4, -0.2), steps=3)
-    until_at(page, 1, 0)
-    page.mouse.up()
+    with drag(page, pad, spot(0.5, 0.5), spot(1.4, -0.2)):
+        until_at(page, 1, 0)
 
 
 def test_a_click_moves_the_point_once(pad: Locator, page: Page) -> None:
     before = moves(page)
-    page.mouse.click(*at(pad, 0.4, 0.55))
+    page.mouse.click(*at(pad, spot(0.4, 0.55)))
     until_at(page, 0.4, 0.55, close=0.005)
-    pause_of(page)(0.3)
-    assert moves(page) == before + 1
+    page.keyboard.press("Home")
+    until_at(page, 0.5, 0.5)
+    assert moves(page) == before + 2
 
 
 def test_a_click_on_a_picture_moves_the_point_to_its_place(pad: Locator, page: Page) -> None:
@@ -236,8 +194,8 @@ def test_arrow_keys_move_the_point_and_not_the_notebook(pad: Locator, page: Page
     until_at(page, 0, 1)
     page.keyboard.press("m")  # to JupyterLab: turn the cell into text
     page.keyboard.press("ArrowDown")  # at the border
-    pause_of(page)(0.3)
-    assert place(page) == (0, 1)
+    page.keyboard.press("ArrowUp")
+    until_at(page, 0, 0.95)
     assert page.evaluate(ACTIVE_CELL) == cell
     assert page.locator(".jp-MarkdownCell").count() == 0
     assert pad.locator("[role=slider]").evaluate("part => document.activeElement === part")
@@ -251,7 +209,7 @@ def test_screen_readers_are_told_the_shares(pad: Locator, page: Page) -> None:
 
 
 def test_a_finger_drags_the_point(pad: Locator, page: Page) -> None:
-    finger(page, *(at(pad, 0.5 - 0.05 * step, 0.5 + 0.04 * step) for step in range(6)))
+    finger(page, pad, *(spot(0.5 - 0.05 * step, 0.5 + 0.04 * step) for step in range(6)))
     until_at(page, 0.25, 0.7, close=0.005)
 
 
@@ -295,22 +253,17 @@ def veiled(board: Locator) -> int:
     return int(board.evaluate(VEILED))
 
 
-def on(board: Locator, x: float, y: float) -> tuple[float, float]:
-    box = box_of(board)
-    return box["x"] + x * box["width"], box["y"] + y * box["height"]
-
-
 def take_eraser(page: Page) -> None:
     page.locator(".nst-erase input").set_checked(True)
     page.locator(".nst-board-ring.nst-erases").wait_for(state="attached")
 
 
-def drag(page: Page, board: Locator, *places: tuple[float, float], steps: int = 5) -> None:
-    page.mouse.move(*on(board, *places[0]))
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*on(board, *place), steps=steps)
-    page.mouse.up()
+def stroke(page: Page, board: Locator, *places: Place, steps: int = 6) -> float:
+    """Paint from place to place, until Python knows of all of it; return the mask's pixels."""
+    before = strokes(page)
+    with drag(page, board, *places, steps=steps):
+        pass
+    return until_told(page, before + 1)
 
 
 def until_told(page: Page, count: int) -> float:
@@ -319,12 +272,18 @@ def until_told(page: Page, count: int) -> float:
     return covered(page)
 
 
+def rectangle(page: Page) -> list[float]:
+    """Left, top, right and bottom as Python has them, or nothing."""
+    return [float(part) for part in told(page).partition(": ")[2].split()]
+
+
+# A line of 180 px and half a circle at each end, 14 px from its middle to half the veil.
+LINE = 180 * 2 * 14 + 3.14 * 14**2
+
+
 def test_a_fast_stroke_has_no_gaps(board: Locator, page: Page) -> None:
-    before = strokes(page)
-    drag(page, board, (0.2, 0.5), (0.8, 0.5), steps=1)
-    found = until_told(page, before + 1)
-    # A line of 180 px and half a circle at each end, 14 px from its middle to half the veil.
-    assert found == pytest.approx(180 * 2 * 14 + 3.14 * 14**2, rel=0.1)
+    found = stroke(page, board, (0.2, 0.5), (0.8, 0.5), steps=1)
+    assert found == pytest.approx(LINE, rel=0.1)
     assert veiled(board) == pytest.approx(found, rel=0.02)
     opacity = board.evaluate("""canvas => {
         const row = canvas.getContext("2d").getImageData(60, 100, 180, 1).data;
@@ -336,12 +295,9 @@ def test_a_fast_stroke_has_no_gaps(board: Locator, page: Page) -> None:
 
 def test_python_follows_before_the_stroke_ends(board: Locator, page: Page) -> None:
     before = strokes(page)
-    page.mouse.move(*on(board, 0.3, 0.3))
-    page.mouse.down()
-    page.mouse.move(*on(board, 0.5, 0.3), steps=5)
-    wait_in(page, lambda: covered(page) > 0, "a part of the stroke")
-    assert strokes(page) == before
-    page.mouse.up()
+    with drag(page, board, (0.3, 0.3), (0.5, 0.3)):
+        wait_in(page, lambda: covered(page) > 0, "a part of the stroke")
+        assert strokes(page) == before
     until_told(page, before + 1)
 
 
@@ -366,40 +322,37 @@ def test_the_mask_is_painted_by_keyboard_and_the_notebook_stays(board: Locator, 
 
 def test_a_finger_paints(board: Locator, page: Page) -> None:
     before = strokes(page)
-    finger(page, *(on(board, 0.2 + 0.1 * step, 0.2 + 0.1 * step) for step in range(6)))
-    # A line of 180 px and half a circle at each end, 14 px from its middle to half the veil.
-    assert until_told(page, before + 1) == pytest.approx(180 * 2 * 14 + 3.14 * 14**2, rel=0.1)
+    finger(page, board, *((0.2 + 0.1 * step, 0.2 + 0.1 * step) for step in range(6)))
+    assert until_told(page, before + 1) == pytest.approx(LINE, rel=0.1)
 
 
 def test_what_is_painted_is_erased(board: Locator, page: Page) -> None:
-    before = strokes(page)
-    drag(page, board, (0.2, 0.5), (0.8, 0.5))
-    whole = until_told(page, before + 1)
-    take_eraser(page)
-    drag(page, board, (0.5, 0.1), (0.5, 0.9))
-    less = until_told(page, before + 2)
+    whole = stroke(page, board, (0.2, 0.5), (0.8, 0.5))
+    page.locator(".nst-erase input").set_checked(True)
+    page.locator(".nst-board-ring.nst-erases").wait_for(state="attached")
+    less = stroke(page, board, (0.5, 0.1), (0.5, 0.9))
     assert 0.6 * whole < less < 0.9 * whole
     assert veiled(board) == pytest.approx(less, rel=0.02)
 
 
 def test_a_rectangle_is_drawn_by_mouse_and_by_keyboard(board: Locator, page: Page) -> None:
     page.locator(".nst-mode select").select_option("rectangle")
-    drag(page, board, (0.75, 0.8), (0.25, 0.2))  # from the bottom right
-    wait_in(page, lambda: "boxes: 0" in told(page), "a rectangle")
-    assert [float(part) for part in told(page).split(": ")[1].split()] == pytest.approx(
-        [0.25, 0.2, 0.75, 0.8], abs=0.01
-    )
+    # The kernel passes the choice on to the board: until then, it is still a brush.
+    page.locator(".nst-board-ring.nst-points").wait_for(state="attached")
+    with drag(page, board, (0.75, 0.8), (0.25, 0.2)):  # from the bottom right
+        pass
+    first = wait_in(page, lambda: rectangle(page), "a rectangle")
+    assert first == pytest.approx([0.25, 0.2, 0.75, 0.8], abs=0.01)
     assert covered(page) == 0
     frame = page.locator(".nst-board-frame")
     assert frame.is_visible()
-    first = told(page)
     board.focus()
     page.keyboard.press("Space")
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     page.keyboard.press("Space")
-    wait_in(page, lambda: told(page) != first, "another rectangle")
-    left, top, right, bottom = (float(part) for part in told(page).split(": ")[1].split())
+    wait_in(page, lambda: rectangle(page) != first, "another rectangle")
+    left, top, right, bottom = rectangle(page)
     assert (left, top) == pytest.approx((0.25, 0.2), abs=0.01)  # where the pointer was
     assert right - left == pytest.approx(2 * 10 / 300, abs=0.002)
     assert bottom - top == pytest.approx(10 / 200, abs=0.002)
@@ -408,9 +361,7 @@ def test_a_rectangle_is_drawn_by_mouse_and_by_keyboard(board: Locator, page: Pag
 
 
 def test_what_python_sets_is_shown(board: Locator, page: Page) -> None:
-    before = strokes(page)
-    drag(page, board, (0.2, 0.5), (0.8, 0.5))
-    found = until_told(page, before + 1)
+    found = stroke(page, board, (0.2, 0.5), (0.8, 0.5))
     page.locator("button.nst-invert").click()
     wait_in(page, lambda: covered(page) > 2 * found, "the inverse")
     assert covered(page) == pytest.approx(200 * 300 - found, abs=1)
@@ -418,24 +369,23 @@ def test_what_python_sets_is_shown(board: Locator, page: Page) -> None:
     assert veiled(board) == pytest.approx(covered(page), rel=0.02)
 
 
-def test_a_stroke_that_crosses_what_python_sets_is_not_lost(board: Locator, page: Page) -> None:
+def test_a_stroke_that_crosses_what_python_sets_is_not_lost(
+    board: Locator, page: Page, jupyter: Server
+) -> None:
     """It is painted while the kernel answers another, and then inverts the mask."""
-    before = strokes(page)
-    drag(page, board, (0.2, 0.3), (0.8, 0.3))
-    first = until_told(page, before + 1)
-    page.locator(".nst-slow input").set_checked(True)
-    pause_of(page)(0.3)
-    drag(page, board, (0.4, 0.3), (0.5, 0.3))  # where all is painted
-    pause_of(page)(0.5)
-    assert strokes(page) == before + 1  # the kernel is busy with it
-    drag(page, board, (0.5, 0.1), (0.5, 0.5))
+    first = stroke(page, board, (0.2, 0.3), (0.8, 0.3))
+    page.locator(".nst-held input").set_checked(True)
+    wait_in(page, lambda: told(page).startswith("held"), "the kernel to know")
+    with drag(page, board, (0.4, 0.3), (0.5, 0.3)):  # where all is painted
+        pass
+    wait_in(page, lambda: not told(page).startswith("held"), "the kernel to be held by it")
+    with drag(page, board, (0.5, 0.1), (0.5, 0.5)):
+        pass
+    (jupyter.folder / "released").touch()
     inverse = 200 * 300 - first
     crossing = (2 * 0.08 * 200) ** 2
-    wait_in(page, lambda: covered(page) > inverse + 0.7 * crossing, "both")
-    pause_of(page)(0.5)
-    assert covered(page) == pytest.approx(inverse + crossing, abs=0.3 * crossing)
+    both = pytest.approx(inverse + crossing, abs=0.3 * crossing)
+    wait_in(page, lambda: covered(page) == both, "both")
+    wait_in(page, lambda: rests(page), "the kernel to rest")
+    assert covered(page) == both
     assert veiled(board) == pytest.approx(covered(page), abs=0.1 * crossing)
-
-
-def test_the_page_has_not_complained(board: Locator, complaints: list[str]) -> None:
-    assert complaints == []

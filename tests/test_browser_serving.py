@@ -1,7 +1,7 @@
 """The server's page in a real browser, as a person meets it: with a mouse, by keyboard, on a phone.
 
-One server and one browser serve all tests of this file; each has a page of its own, which ends
-without a complaint of the browser's and without a request to anyone but the server.
+One server serves all tests of this file; each has a page of its own, which ends without a complaint
+of the browser's and without a request to anyone but the server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from test_browser import CHROMIUM_FLAGS
+from jupyter_pages import watch
 from torch import Tensor
 
 from nstlib import images
@@ -107,27 +107,14 @@ def address(model: AdaIN, root: Path, tmp_path_factory: pytest.TempPathFactory) 
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_FLAGS])
-        yield browser
-        browser.close()
-
-
 @contextlib.contextmanager
 def visit(browser: Browser, address: str, refused: str = "", **device: Any) -> Iterator[Page]:
     """Open the page; at the end, hold it to no complaint but of answers that are ``refused``."""
     complaints: list[str] = []
-    asked: list[str] = []
     context = browser.new_context(**device)
     page = context.new_page()
     page.set_default_timeout(20_000)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("request", lambda request: asked.append(request.url))
+    watch(page, address, complaints, everything=True)
     page.on("filechooser", lambda chooser: None)  # from now on: a first key would be too quick
     page.goto(address)
     page.get_by_label("Mosaic").wait_for()
@@ -135,7 +122,6 @@ def visit(browser: Browser, address: str, refused: str = "", **device: Any) -> I
     yield page
     context.close()
     assert [one for one in complaints if not (refused and refused in one)] == []
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:" + address))] == []
 
 
 @pytest.fixture

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from test_browser import (
-    Server,
-    assert_it_fits_its_page,
-    jupyterlab_with,
+from jupyter_pages import (
+    assert_they_fit_their_page,
+    differ,
+    in_sight,
     move_slider,
-    new_page,
-    open_notebook,
     pixels,
     readout,
-    run_all,
+    text,
     until_the_picture_moves,
     wait_in,
 )
@@ -24,7 +21,7 @@ from test_browser import (
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 
 SERVER = """
 from contextlib import ExitStack
@@ -54,36 +51,12 @@ ipywidgets.VBox([ServingLab(address, style="vortex", size=96).view, stop])
 """
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with jupyterlab_with(tmp_path_factory.mktemp("lab"), "serving", SERVER, LAB) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def complaints() -> list[str]:
-    """What the page has complained of."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def page(server: Server, chromium: str, complaints: list[str]) -> Iterator[Page]:
-    """The notebook, after Run All."""
-    with new_page(chromium, complaints) as page:
-        open_notebook(page, server, "serving")
-        run_all(page, server, "serving")
-        yield page
+CELLS = (SERVER, LAB)
 
 
 @pytest.fixture
 def lab(page: Page) -> Locator:
-    lab = page.locator(".nst-serving-lab")
-    lab.scroll_into_view_if_needed()
-    return lab
-
-
-def text(lab: Locator, part: str) -> str:
-    return lab.locator(f".nst-{part}").text_content() or ""
+    return in_sight(page.locator(".nst-serving-lab"))
 
 
 def test_the_slider_gets_a_new_picture_and_a_new_bar(lab: Locator, page: Page) -> None:
@@ -93,7 +66,7 @@ def test_the_slider_gets_a_new_picture_and_a_new_bar(lab: Locator, page: Page) -
     wait_in(page, lambda: readout(lab, "alpha") == pytest.approx(0.4), "the slider")
     until_the_picture_moves(lab, before, page)
     wait_in(page, lambda: text(lab, "status") != said, "other times")
-    assert (pixels(lab, "img.nst-bar") != bar).any()
+    wait_in(page, lambda: differ(pixels(lab, "img.nst-bar"), bar, 0), "another bar")
 
 
 def test_another_style_paints_another_picture(lab: Locator, page: Page) -> None:
@@ -103,7 +76,7 @@ def test_another_style_paints_another_picture(lab: Locator, page: Page) -> None:
 
 
 def test_the_lab_fits_its_page(lab: Locator, page: Page) -> None:
-    assert_it_fits_its_page(lab, page)
+    assert_they_fit_their_page(page, lab)
 
 
 def test_a_stopped_server_is_told_of_in_a_sentence(lab: Locator, page: Page) -> None:
@@ -113,7 +86,3 @@ def test_a_stopped_server_is_told_of_in_a_sentence(lab: Locator, page: Page) -> 
     lab.locator(".nst-style select").select_option("vortex")
     wait_in(page, lambda: "Nobody answers at" in text(lab, "message"), "the sentence")
     assert np.array_equal(pixels(lab), before)
-
-
-def test_the_page_has_not_complained(page: Page, complaints: list[str]) -> None:
-    assert complaints == []

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import platform
-import runpy
 import shutil
 import socket
 import subprocess
@@ -142,11 +141,6 @@ def test_what_is_looked_for_is_what_pyproject_lists(root: Path) -> None:
     ):
         assert f"{package}>={oldest[0]}.{oldest[1]}" in base
     assert project["requires-python"] == ">={}.{}".format(*doctor.OLDEST_PYTHON)
-
-
-def test_the_browsers_are_those_of_the_browser_tests(root: Path) -> None:
-    names = runpy.run_path(str(root / "tests" / "conftest.py"))["CHROMIUM_NAMES"]
-    assert names == doctor.CHROMIUM_NAMES
 
 
 def test_modules_are_called_as_their_packages_say() -> None:

@@ -18,7 +18,8 @@ from types import ModuleType
 
 import nbformat
 import pytest
-from conftest import CHROMIUM_NAMES
+
+from nstlib.doctor import CHROMIUM_NAMES
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -27,6 +27,9 @@ from nstlib import VideoError, video
 from nstlib.errors import VideoWarning
 from nstlib.images import resize, sample, to_uint8
 from nstlib.video.timing import constant_rate
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 Array = npt.NDArray[Any]
 NTSC = Fraction(30000, 1001)
@@ -685,19 +688,18 @@ def test_any_name_will_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(list(video.read(name))) == 2
 
 
-def seen_in(chromium: str, element: str) -> Array:
+def seen_in(browser: Browser, element: str) -> Array:
     """Return what a browser shows of a clip (H, W, 3), pixel for pixel, given its <video> element."""
-    from test_browser import new_page
-
-    with new_page(chromium, complaints=[]) as page:
-        page.set_content("<body style='margin: 0'></body>")
-        page.evaluate("element => document.body.innerHTML = element", element)
-        page.wait_for_function("document.querySelector('video').currentTime > 0.2")
-        width, height = page.evaluate(
-            "(v => [v.videoWidth, v.videoHeight])(document.querySelector('video'))"
-        )
-        page.evaluate("document.querySelector('video').controls = false")
-        shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    page = browser.new_page()
+    page.set_content("<body style='margin: 0'></body>")
+    page.evaluate("element => document.body.innerHTML = element", element)
+    page.wait_for_function("document.querySelector('video').currentTime > 0.2")
+    width, height = page.evaluate(
+        "(v => [v.videoWidth, v.videoHeight])(document.querySelector('video'))"
+    )
+    page.evaluate("document.querySelector('video').controls = false")
+    shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    page.close()
     return shot[:height, :width]
 
 
@@ -707,7 +709,7 @@ def seen_in(chromium: str, element: str) -> Array:
     [(90, Fraction(4, 3), Colorspace.ITU709), (270, Fraction(3, 4), Colorspace.ITU601)],
 )
 def test_what_is_read_is_what_a_browser_shows(
-    degrees: int, aspect: Fraction, matrix: Colorspace, tmp_path: Path, chromium: str
+    degrees: int, aspect: Fraction, matrix: Colorspace, tmp_path: Path, browser: Browser
 ) -> None:
     def change(stream: Any) -> None:
         stream.codec_context.sample_aspect_ratio = aspect
@@ -722,7 +724,7 @@ def test_what_is_read_is_what_a_browser_shows(
         '<video muted autoplay loop style="display: block" '
         f'src="data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"></video>'
     )
-    wanted, found = seen_in(chromium, element), pictures_of(reader)[0]
+    wanted, found = seen_in(browser, element), pictures_of(reader)[0]
     assert found.shape == wanted.shape
     height, width = reader.height, reader.width
     for y, x in itertools.product((height // 4, 3 * height // 4), (width // 4, 3 * width // 4)):

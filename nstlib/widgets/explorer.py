@@ -39,7 +39,10 @@ class Explorer:
         self._compute, self._draw = compute, draw
         self.controls = dict(controls)
         self.result = compute(**self.params())
-        self.picture = image_widget(_drawn_bytes(draw(self.result)), max_width="100%")
+        # At its own size: a small picture that is as wide as the page is a blur.
+        self.picture = image_widget(
+            _drawn_bytes(draw(self.result)), max_width="100%", align_self="flex-start"
+        )
         self.message = ipywidgets.HTML()
         views = [control.view for control in self.controls.values()]
         words = ipywidgets.HTML(html.escape(caption))

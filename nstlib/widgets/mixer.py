@@ -14,7 +14,8 @@ from nstlib.widgets.controls import Control, menu_control
 _SEVERAL = ""  # what the menu's value is where no style stands alone: no style has this name
 LABEL_WIDTH = 118  # px: of sliders and of what stands above them
 _SHARE = {"width": "46px", "display": "flex", "justify_content": "flex-end"}  # under each other
-_TWO_COLUMNS = "repeat(auto-fit, minmax(min(100%, 300px), 1fr))"  # one where the page is narrow
+# Two beside each other, and one where the page is narrow: of three, none could be moved finely.
+_TWO_COLUMNS = "repeat(auto-fit, minmax(min(100%, max(300px, 40%)), 1fr))"
 
 
 class StyleMixer:
