@@ -79,6 +79,7 @@ def show(image: Tensor, title: str | None = None, alt: str | None = None) -> Pic
     As the last line of a cell it is shown; elsewhere in a cell, hand it to ``display``.
 
     Example:
+        >>> from nstlib.images import sample
         >>> show(sample("coffee", 64), "A coffee")
         <picture, 120 x 105: A coffee>
     """
@@ -106,6 +107,7 @@ def compare(
         ValueError, TypeError: an argument is not of this form.
 
     Example:
+        >>> from nstlib.images import sample
         >>> compare([sample("coffee", 64), sample("brick", 64)], ["Content", "Style"])
         <picture, 196 x 105: Content; Style>
     """

@@ -417,7 +417,7 @@ def out_of_memory() -> None:
 
 
 def ctrl_c() -> None:
-    signal.raise_signal(signal.SIGINT)
+    signal.default_int_handler(signal.SIGINT, None)  # as Python does, unless it was told otherwise
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,15 @@ def check_opens(path: Path) -> None:
         assert path.stat().st_size > 0
 
 
-@pytest.mark.parametrize("source", SOURCES)
+def is_long(source: str) -> bool:
+    """Whether a source's commands measure, which takes several runs of each."""
+    return source.startswith("nst bench")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(name, marks=pytest.mark.soak) if is_long(name) else name for name in SOURCES],
+)
 def test_commands_run_and_make_what_they_name(
     source: str,
     place: Path,

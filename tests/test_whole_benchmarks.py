@@ -344,6 +344,7 @@ def test_every_kernel_is_timed_beside_a_copy_of_its_bytes(with_bfloat16: None) -
 # -------------------------------------------------------------------------------------- all of it
 
 
+@pytest.mark.soak  # by hand-made rows, and method by method, the other tests hold the same
 def test_one_run_measures_every_method_and_the_kernels(
     without_bfloat16: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
