@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import importlib
+import json
 import random
 import socket
 import warnings
@@ -122,6 +124,12 @@ def test_the_same_seed_breaks_alike(tools: dict[str, ModuleType]) -> None:
     )
     assert once == again != other
     assert not set(once) <= set(good.values())
+
+
+def test_what_a_run_brought_can_be_written(tools: dict[str, ModuleType]) -> None:
+    answers = tools["serving_fuzz"].Answers(statuses={200: 2, 415: 7}, memory_mb=[100.0])
+    told = json.loads(json.dumps(dataclasses.asdict(answers)))
+    assert told["statuses"] == {"200": 2, "415": 7}
 
 
 def test_memory_that_the_same_pictures_need_once_more_is_told(

@@ -17,7 +17,6 @@ import random
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -87,7 +86,7 @@ def requests(chance: random.Random, good: Mapping[str, bytes]) -> Iterator[tuple
 class Answers:
     """What one run over the broken pictures brought."""
 
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: dict[int, int] = field(default_factory=dict)  # how many had each
     wrong: list[str] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)  # of the server, in tenths of the run
     seconds: float = 0.0
@@ -103,10 +102,10 @@ def send(
     lock = threading.Lock()
 
     def note(status: int) -> None:
-        answers.statuses[status] += 1
+        answers.statuses[status] = answers.statuses.get(status, 0) + 1
         if status not in ANSWERS:
             answers.wrong.append(f"a broken picture had {status or 'no answer'}")
-        done = answers.statuses.total()
+        done = sum(answers.statuses.values())
         if done * 10 // options.count > len(answers.memory_mb) - 1:
             answers.memory_mb.append(process.memory_info().rss / 1e6)
             print(f"{done} sent, {answers.memory_mb[-1]:.0f} MB", flush=True)
