@@ -70,7 +70,7 @@ test: $(READY)
 	$(BIN)/mypy
 	$(HEADING) "Unit tests"
 	$(SHARED) $(BIN)/pytest tests nstlib -m "not browser and not soak" --ignore tests/test_book.py \
-		-n 3 --durations=10
+		-n 3 --dist loadfile --durations=10
 	$(HEADING) "Kernels, in Triton's interpreter"
 	NSTLIB_KERNELS=triton TRITON_INTERPRET=1 $(SHARED) $(BIN)/pytest tests/kernels -n 2 --durations=5
 	$(HEADING) "Notebooks"

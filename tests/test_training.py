@@ -640,7 +640,11 @@ class Runs:
     together: list[dict[str, Any]]  # of each rank
 
 
-@pytest.fixture(scope="module", params=["test_fast_training", "test_adain_training"])
+# One loop serves every model: AdaIN's is tried in ``make soak``.
+@pytest.fixture(
+    scope="module",
+    params=["test_fast_training", pytest.param("test_adain_training", marks=pytest.mark.soak)],
+)
 def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Runs:
     folder = tmp_path_factory.mktemp("processes")
     one, two, worker = folder / "one", folder / "two", folder / "worker.py"

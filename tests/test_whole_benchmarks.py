@@ -200,6 +200,7 @@ def instead(monkeypatch: pytest.MonkeyPatch, *found: Contender) -> None:
     monkeypatch.setattr(whole_benchmarks, "contenders", lambda method, device: list(found))
 
 
+@pytest.mark.soak  # with every network at its full width; what a row holds is tested below, too
 def test_a_row_says_what_was_measured_of_each_contender(
     with_bfloat16: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
