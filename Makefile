@@ -76,10 +76,10 @@ test: $(READY)
 	$(HEADING) "Notebooks"
 	$(SHARED) $(BIN)/pytest --nbval-lax --nbval-current-env notebooks -n 2 --dist loadfile \
 		--durations=10
-	$(HEADING) "Book"
-	$(BIN)/pytest tests/test_book.py --durations=3
-	$(HEADING) "Browser tests"
-	$(BIN)/pytest tests/test_browser*.py tests/test_video_reading.py -m "browser and not soak" --durations=5
+	$(HEADING) "Book and browser"
+	$(SHARED) $(BIN)/pytest tests/test_book.py tests/test_browser*.py -m "not soak" \
+		tests/test_video_reading.py::test_what_is_read_is_what_a_browser_shows \
+		-n 2 --dist loadfile --durations=5
 	$(HEADING) "All passed"
 
 render: $(READY)
