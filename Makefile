@@ -32,7 +32,7 @@ GALLERY = woodblock vortex stained_glass art_nouveau marbling mosaic-cathedral i
 
 help:
 	@echo "make lab     open notebook 01 in JupyterLab"
-	@echo "make demo    stylise a photo and print where the picture lies"
+	@echo "make demo    stylise a photo and print where it was saved"
 	@echo "make test    lint, types, unit tests, notebooks, browser tests"
 	@echo "make render  execute the notebooks in place"
 	@echo "make gallery paint the styles again, and stylise photos by each; writes data/"

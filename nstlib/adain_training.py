@@ -112,7 +112,7 @@ RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
     # As most code weighs them: the style, ten to one.
     "style10": _LITERATURE,
-    # As others do: L = L_s + λ·L_c with λ = 2.5.
+    # As some do: L = L_s + λ·L_c with λ = 2.5.
     "lambda2.5": replace(_LITERATURE, content_weight=2.5, style_weight=1.0),
     # Ten times the Gram loss beside the statistics.
     "gram": Recipe(gram_weight=10.0),

@@ -142,7 +142,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # What the command line starts from: broad strokes first, and the mean of the last pictures.
     "picture": {"ladder": 3, "average": 0.9, "style_weight": 50.0},
-    # Dive into Deep Learning, section 14.12. Its text says conv4_2 and its code, index 25, conv4_4.
+    # Dive into Deep Learning, section 14.12. Its code takes index 25, conv4_4; its slides say conv4_2.
     "d2l": {
         "content_taps": {"conv4_4": 1.0},
         "style_taps": {f"conv{block}_1": 1.0 for block in range(1, 6)},
