@@ -233,14 +233,14 @@ ERRATA = (
     ),
     Erratum(
         20,
-        "A book names conv4_2 for the content and takes conv4_4; its total variation is halved.",
+        "A book takes conv4_4 for the content, its slides say conv4_2; its total variation is halved.",
         (
             "tests/test_gatys.py::test_d2l_is_the_books_recipe",
             "tests/test_gatys.py::test_the_presets_keep_the_books_numbers",
             "tests/test_losses.py::test_total_variation_is_twice_the_books",
         ),
         "01",
-        "names `conv4_2` for the content and takes index 25",
+        "takes the content at index 25, which is `conv4_4`",
     ),
 )
 

@@ -182,12 +182,25 @@ def error_of_all_at_once(frames: Tensor, flows: Tensor, visible: Tensor) -> Tens
     return mean_square(frames[1:] - warp(frames[:-1], flows[1:]), visible[1:])
 
 
-def kept(weight: float, frames: int = 400) -> tuple[float, float]:
-    """Add up the squares of the shares that each frame's flicker has: in a frame, and in a change."""
+def change_left(weight: float, frames: int = 400) -> float:
+    """Add up the squares of the shares that each frame's flicker has in a change."""
     shares = [weight**age * (1 - weight) for age in range(frames)]
     changes = [new - old for new, old in zip([*shares, 0.0], [0.0, *shares], strict=True)]
-    variance = math.fsum(share**2 for share in shares)
-    return variance, math.fsum(change**2 for change in changes) / 2
+    return math.fsum(change**2 for change in changes) / 2
+
+
+def bisected(share: float) -> float:
+    """Find the weight by trying: the more of the past, the less of the change is left."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if change_left(middle) > share else (low, middle)
+    return low
+
+
+def smaller_root(share: float) -> float:
+    """Solve the quadratic equation."""
+    return (2 + share - math.sqrt((2 + share) ** 2 - 4 * (1 - share))) / 2
 
 
 RIGHT: dict[str, list[Answer]] = {
@@ -209,7 +222,7 @@ RIGHT: dict[str, list[Answer]] = {
         error_over_pairs(mean_square),
         lambda *given: float(error_over_pairs(mean_square)(*given)),
     ],
-    "flicker_left": [kept, lambda weight: list(kept(weight))],
+    "weight_for": [bisected, smaller_root, lambda share: torch.tensor(smaller_root(share))],
 }
 
 # What is wrong, and words of the hint that it must get.
@@ -281,14 +294,13 @@ WRONG: dict[str, list[tuple[str, Answer]]] = {
         ("a pair counts by its visible pixels", error_of_all_at_once),
         ("the shape is (3,); it must be ()", error_over_pairs(mean_square, total=torch.stack)),
     ],
-    "flicker_left": [
-        ("1 + λ is missing", lambda w: (1 - w, (1 - w) ** 2)),
-        ("only the newest frame's", lambda w: ((1 - w) ** 2, (1 - w) ** 2)),
-        ("λ is turned round", lambda w: kept(1 - w)),
-        ("as if steady neighbours were independent", lambda w: (kept(w)[0], kept(w)[0])),
-        ("2 σ²", lambda w: (kept(w)[0], 2 * kept(w)[1])),
-        ("leave out the root", lambda w: [math.sqrt(share) for share in kept(w)]),
-        ("variance and change are swapped", lambda w: (kept(w)[1], kept(w)[0])),
-        ("must return 2 values", lambda w: kept(w)[0]),
+    "weight_for": [
+        ("this is the share that is left by a weight", lambda w: (1 - w) ** 2 / (1 + w)),
+        ("that share of the variance", lambda r: (1 - r) / (1 + r)),
+        ("1 + λ is missing", lambda r: 1 - math.sqrt(r)),
+        ("take the smaller one", lambda r: smaller_root(r) + math.sqrt(r * r + 8 * r)),
+        ("λ is turned round", lambda r: 1 - smaller_root(r)),
+        ("2 σ²", lambda r: smaller_root(r / 2)),
+        ("both solutions are negative", lambda r: -smaller_root(r)),
     ],
 }

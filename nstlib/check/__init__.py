@@ -31,7 +31,7 @@ from nstlib.check.gatys import gram, keep_colour, masked_gram, receptive_field, 
 from nstlib.check.interpolation import loop, mixture, recolored, regions, shares, triangle
 from nstlib.check.kernels import half_gram, masked_max, offsets, tile, tv_gradient
 from nstlib.check.serving import admit, in_server, kept, kind, percentile
-from nstlib.check.video import flicker_left, steady, visible, warping_error, zoom_flow
+from nstlib.check.video import steady, visible, warping_error, weight_for, zoom_flow
 
 __all__ = [
     "Result",
@@ -41,7 +41,6 @@ __all__ = [
     "break_even",
     "conditional_norm",
     "dial_position",
-    "flicker_left",
     "folded_kernel",
     "gram",
     "half_gram",
@@ -70,5 +69,6 @@ __all__ = [
     "tv_gradient",
     "visible",
     "warping_error",
+    "weight_for",
     "zoom_flow",
 ]

@@ -1,4 +1,4 @@
-"""Checks for notebook 05: a zoom's flow, what was visible, steady frames, and how much flicker is left.
+"""Checks for notebook 05: a zoom's flow, what was visible, steady frames, and a weight for a given calm.
 
 A clip's frames, flows and masks are (N, 3, H, W), (N, 2, H, W) and (N, 1, H, W), as those of
 :func:`nstlib.painting.clip`: flow and mask i lead from frame i to frame i − 1, so that those of the
@@ -7,6 +7,7 @@ first frame are of no use.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,6 @@ from torch import Tensor
 
 from nstlib.check.common import Answer, Mistakes, Result, compare, seeded_maps
 from nstlib.kernels import warp
-
-Shares = tuple[float, float]
 
 
 def zoom_flow(answer: Answer) -> Result:
@@ -107,7 +106,7 @@ def visible(answer: Answer) -> Result:
         "the mask is turned round: 1 is what could be seen, 0 what was hidden": (
             lambda *given: 1 - right(*given)
         ),
-        "the share is missing: long flows may err more, so also allow 0.01 (|w|² + |ŵ|²)": (
+        "the share is missing: long flows may err more, so also allow 0.01 (|ψ|² + |φ|²)": (
             lambda *given: right(*given, share=0)
         ),
         "the 0.5 is missing: no flow is exact to a fraction of a pixel, so allow 0.5 more": (
@@ -243,38 +242,40 @@ def warping_error(answer: Answer) -> Result:
     return compare("warping_error", answer, right, inputs, mistakes)
 
 
-def flicker_left(answer: Answer) -> Result:
-    """Check ``answer(weight) -> (variance, change)``: shares that new flicker in a still scene keeps.
+def weight_for(answer: Answer) -> Result:
+    """Check ``answer(share) -> λ``: the weight that leaves a share of a still scene's flicker.
 
-    The change is the mean square from each frame to the next, as the warping error takes it.
+    The share is that of the change from frame to frame, as the warping error takes it.
     """
 
-    def right(weight: float, power: float = 1) -> Shares:
-        variance, change = (1 - weight) / (1 + weight), (1 - weight) ** 2 / (1 + weight)
-        return variance**power, change**power
+    def right(share: float, sign: float = -1) -> float:
+        # λ² − (2 + share) λ + (1 − share) = 0; the other solution is above 1
+        return (2 + share + sign * math.sqrt(share**2 + 8 * share)) / 2
 
     mistakes: Mistakes = {
-        "1 + λ is missing: divide by it, as the sum of the squares of all shares λⁿ (1 − λ) does": (
-            lambda weight: (1 - weight, (1 - weight) ** 2)
+        "this is the share that is left by a weight: solve it for λ": (
+            lambda weight: (1 - weight) ** 2 / (1 + weight)
         ),
-        "only the newest frame's flicker: add that of the earlier ones, whose shares are λⁿ (1 − λ)": (
-            lambda weight: ((1 - weight) ** 2, (1 - weight) ** 2)
+        "this weight leaves that share of the variance: start from the change, (1 − λ)² / (1 + λ)": (
+            lambda share: (1 - share) / (1 + share)
+        ),
+        "1 + λ is missing: the share of the change is (1 − λ)² / (1 + λ)": (
+            lambda share: 1 - math.sqrt(share)
+        ),
+        "the other solution: λ is a share, from 0 to 1, so take the smaller one": (
+            lambda share: right(share, sign=1)
         ),
         "λ is turned round: it is the share of the frame before, and 1 − λ that of the new one": (
-            lambda weight: right(1 - weight)
-        ),
-        "as if steady neighbours were independent: use y_t − y_{t−1} = (1 − λ) (x_t − y_{t−1})": (
-            lambda weight: (right(weight)[0], right(weight)[0])
+            lambda share: 1 - right(share)
         ),
         "the change is not a share: divide it by that of the flicker itself, which is 2 σ²": (
-            lambda weight: (right(weight)[0], 2 * right(weight)[1])
+            lambda share: right(share / 2)
         ),
-        "deviations in place of variances: leave out the root": lambda weight: right(weight, 0.5),
-        "variance and change are swapped: the share of the variance comes first": (
-            lambda weight: right(weight)[::-1]
+        "both solutions are negative: the equation is λ² − (2 + r) λ + (1 − r) = 0": (
+            lambda share: -right(share)
         ),
     }
-    return compare("flicker_left", answer, right, [(0.7,), (0.2,)], mistakes)
+    return compare("weight_for", answer, right, [(0.05,), (0.4,)], mistakes)
 
 
 def _zoom(
