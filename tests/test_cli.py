@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from command_line import run
 
 import nstlib
-from nstlib import benchmarks, cli, gatys, images
+from nstlib import benchmarks, cli, control_benchmarks, distillation, gatys, images, painting
 
 QUICK = ["--size", "48", "--preset", "default", "--steps", "2"]
 
@@ -236,13 +238,66 @@ def test_a_gallery_is_a_jpeg(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_paint_is_the_painter(tmp_path: Path) -> None:
-    from nstlib import painting
-
     out = tmp_path / "p.png"
     assert run("paint", "vortex", "-o", out, "--size", "64", "--seed", "3") == 0
     painted = painting.paint("vortex", size=64, seed=3)
     assert (nstlib.load_image(out) - painted).abs().max() <= 0.5 / 255 + 1e-6
     assert images.read_recipe(out)["seed"] == 3
+
+
+def test_paint_takes_a_palette(tmp_path: Path) -> None:
+    out = tmp_path / "p.png"
+    assert run("paint", "weaving", "-o", out, "--size", "64", "--palette", "pond") == 0
+    painted = painting.paint("weaving", size=64, palette="pond")
+    assert (nstlib.load_image(out) - painted).abs().max() <= 0.5 / 255 + 1e-6
+    assert (painted - painting.paint("weaving", size=64)).abs().mean() > 0.05
+    assert images.read_recipe(out)["palette"] == "pond"
+
+
+def test_the_flags_of_a_distillation_reach_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def distill(*given: Any, device: str) -> list[distillation.Progress]:
+        asked.extend([*given, device])
+        return [distillation.Progress(7, 0.5, 0.25)]
+
+    monkeypatch.setattr(distillation, "distill", distill)
+    monkeypatch.setattr(cli.training, "load_encoder", lambda name: f"the encoder {name}")
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        images.save_image(torch.rand(1, 3, 40, 48), tmp_path / "photos" / name)
+    manifest = "path,split\nc.png,held-out\n"
+    (tmp_path / "photos" / "MANIFEST.csv").write_text(manifest, encoding="utf-8")
+    changed: dict[str, Any] = {
+        "widths": (4, 4, 8, 8, 16, 16, 16, 16),
+        "steps": 7,
+        "batch": 3,
+        "crop": 32,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.5,
+        "warm_up": 2,
+        "average": 0.9,
+        "rehearsed": 1,
+        "gram_weight": 2.5,
+        "seed": 5,
+    }
+    assert changed.keys() == {field.name for field in dataclasses.fields(distillation.Recipe)}
+    flags: list[str] = []
+    for name, value in changed.items():
+        said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        flags += [f"--{name.replace('_', '-')}", said]
+    out = tmp_path / "slim.pt"
+    pictures = ("--pictures", tmp_path / "photos", "--checkpoint", out, "--device", "cpu")
+    assert run("distill", *pictures, *flags) == 0
+    teacher, crops, held_out, checkpoint, recipe, device = asked
+    assert (teacher, checkpoint, device) == ("the encoder vgg19", out, "cpu")
+    assert recipe == distillation.Recipe(**changed)
+    assert (len(crops), len(held_out), crops.crop) == (2, 1, 32)
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "training on 2 pictures, judged on 1"
+    assert json.loads(last) == {"step": 7, "train": 0.5, "held_out": 0.25}
 
 
 def test_a_file_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,6 +346,47 @@ def test_bench_measures_each_size_and_writes_what_it_prints(
     assert run("bench", "gatys") == 0
     assert asked[2:] == [(256, 15, "auto")]
     assert "pooling" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("what", "measures", "work", "size"),
+    [
+        ("fast", benchmarks, "pass", 512),
+        ("adain", benchmarks, "pass", 512),
+        ("control", control_benchmarks, "answer", 384),
+    ],
+)
+def test_each_subject_of_bench_is_measured_told_of_and_written(
+    what: str,
+    measures: ModuleType,
+    work: str,
+    size: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def rows(size: int, repeats: int, device: str) -> list[benchmarks.Row]:
+        asked.append((size, repeats, device))
+        return [benchmarks.Row("plain", 72.9, 70.0, 75.0, 3.9)]
+
+    monkeypatch.setattr(measures, f"{what}_rows", rows)
+    flags = ["--size", "64", "96", "--repeats", "3", "--device", "cpu"]
+    assert run("bench", what, *flags, "--out", tmp_path / "new") == 0
+    said = capsys.readouterr().out
+    assert "96 × 96 px" in said
+    assert f"| {work} | median |" in said
+    assert "| plain | 72.9 ms | 70.0–75.0 ms | 3.9 |" in said
+    written = json.loads((tmp_path / "new" / f"{what}.json").read_text())
+    assert set(written) == {"machine", "repeats", "device", "sizes"}
+    assert (written["repeats"], written["device"]) == (3, "cpu")
+    assert [(e["size"], e["rows"][0]["name"]) for e in written["sizes"]] == [
+        (64, "plain"),
+        (96, "plain"),
+    ]
+    assert run("bench", what) == 0
+    assert asked == [(64, 3, "cpu"), (96, 3, "cpu"), (size, 15, "auto")]
 
 
 def test_kernels_that_cannot_run_are_told_in_a_line(

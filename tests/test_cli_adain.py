@@ -18,7 +18,7 @@ from command_line import encoded_pictures, run
 from PIL import Image
 
 import nstlib
-from nstlib import adain, benchmarks, cli, evaluation, images, masks
+from nstlib import adain, cli, evaluation, images, masks
 from nstlib.adain import ALPHA, AdaIN, Decoder, Match
 from nstlib.cli import control
 from nstlib.encoders import Encoder, random_encoder
@@ -766,23 +766,6 @@ def test_evaluate_needs_one_of_each_at_least(
     said = capsys.readouterr().err
     assert flag in said
     assert "at least 1" in said
-
-
-def test_bench_measures_a_pass_at_each_size(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def rows(size: int, repeats: int, device: str) -> list[benchmarks.Row]:
-        return [benchmarks.Row(f"{size} {repeats} {device}", float(size), 1.0, 2.0, 1.0)]
-
-    monkeypatch.setattr(benchmarks, "adain_rows", rows)
-    flags = ["--size", "256", "512", "--repeats", "3", "--device", "cpu"]
-    assert run("bench", "adain", *flags, "--out", tmp_path) == 0
-    said = capsys.readouterr().out
-    assert "512 × 512 px" in said
-    assert "| pass | median |" in said
-    found = json.loads((tmp_path / "adain.json").read_text())
-    assert [entry["rows"][0]["name"] for entry in found["sizes"]] == ["256 3 cpu", "512 3 cpu"]
-    assert (found["repeats"], found["device"]) == (3, "cpu")
 
 
 # ------------------------------------------------------------------------------------ a gallery

@@ -7,9 +7,6 @@ import functools
 import itertools
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 import nstlib
-from nstlib import adain, images, masks, painting, transform_net, video
+from nstlib import adain, flow, images, masks, painting, transform_net, video
 from nstlib.color import luminance
 from nstlib.stylist import NetStylist, Stylist
 
@@ -101,6 +98,21 @@ def test_a_painted_clip_has_its_source_s_size_rate_frames_and_sound(
         assert stream.codec_context.pix_fmt == "yuv420p"
         assert sum(1 for _ in container.decode(stream)) == 30
     assert times_of(out) == [k / NTSC for k in range(30)]
+
+
+def test_the_flow_that_is_asked_for_finds_the_motion(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_by: set[str] = set()
+    find = flow.flow
+
+    def noted(now: Tensor, then: Tensor, method: flow.Method, *rest: Any) -> Tensor:
+        found_by.add(method)
+        return find(now, then, method, *rest)
+
+    monkeypatch.setattr(flow, "flow", noted)
+    assert paint(clip, tmp_path / "out.mp4", "--flow", "farneback") == 0
+    assert found_by == {"farneback"}
 
 
 def test_without_temporal_weight_each_frame_is_what_nst_adain_makes_of_it(
@@ -448,48 +460,3 @@ def test_ended_halfway_it_leaves_the_old_clip_and_tells_where_a_part_is_that_pla
     assert capsys.readouterr().err.splitlines() == [*said, note]
     assert out.read_bytes() == b"mine"
     assert len(list(video.read(partial))) == 4
-
-
-def test_killed_it_leaves_the_old_clip_and_a_part_that_plays(tmp_path: Path) -> None:
-    """The source goes on for an hour, so that it is never done before."""
-    lap = video.write(tmp_path / "lap.mp4", torch.rand(8, 3, 32, 32), 2)
-    repeated(lap, tmp_path / "clip.mp4", 1000)
-    (tmp_path / "out.mp4").write_bytes(b"mine")
-    command = [sys.executable, "-m", "nstlib.cli", "video", "clip.mp4", "vortex", *SMALL]
-    process = subprocess.Popen([*command, "-o", "out.mp4"], cwd=tmp_path)
-    partial = tmp_path / "out.partial.mp4"
-    try:
-        wait_until(lambda: process.poll() is not None or size_of(partial) > 12_000)
-    finally:
-        process.kill()
-    assert process.wait() != 0
-    assert (tmp_path / "out.mp4").read_bytes() == b"mine"
-    assert 2 <= len(list(video.read(partial))) < 8000
-
-
-def repeated(source: Path, out: Path, times: int) -> None:
-    """Copy a clip's packets again and again, one lap after the other."""
-    with av.open(str(source)) as container, av.open(str(out), "w") as target:
-        stream = container.streams.video[0]
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        copy = target.add_stream_from_template(stream)
-        lap, laps = sum(packet.duration for packet in packets), itertools.count()
-        starts = [(packet.pts, packet.dts) for packet in packets]
-        for start in itertools.islice((lap * number for number in laps), times):
-            for packet, (pts, dts) in zip(packets, starts, strict=True):
-                packet.pts, packet.dts, packet.stream = start + pts, start + dts, copy
-                packet.time_base = stream.time_base
-                target.mux(packet)
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
-
-
-def size_of(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from PIL import Image
 from test_adain_model import tiny_model
 from torch import Tensor
 
-from nstlib import adain, benchmarks, cli, control_benchmarks, images
+from nstlib import adain, control_benchmarks, images
 from nstlib.adain import Decoder
 from nstlib.control_benchmarks import control_contenders, control_rows
 from nstlib.encoders import mirrored_maps
@@ -147,26 +145,3 @@ def test_rows_are_those_of_the_model_that_ships_without_a_stylist(
 def test_the_photo_and_the_styles_ship() -> None:
     assert control_benchmarks.PHOTO in images.sample_names()
     assert set(control_benchmarks.STYLES) <= set(images.style_names())
-
-
-def test_the_command_prints_the_table_and_writes_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[int, int, str]] = []
-
-    def rows(size: int, repeats: int, device: str) -> list[benchmarks.Row]:
-        asked.append((size, repeats, device))
-        return [benchmarks.Row("alpha", 72.9, 70.0, 75.0, 3.9)]
-
-    monkeypatch.setattr(control_benchmarks, "control_rows", rows)
-    flags = ["--size", "256", "--repeats", "3", "--device", "cpu", "--out", str(tmp_path / "new")]
-    assert cli.main(["bench", "control", *flags]) == 0
-    said = capsys.readouterr().out
-    assert "256 × 256 px" in said
-    assert "| answer | median |" in said
-    assert "| alpha | 72.9 ms | 70.0–75.0 ms | 3.9 |" in said
-    found = json.loads((tmp_path / "new" / "control.json").read_text(encoding="utf-8"))
-    assert set(found) == {"machine", "repeats", "device", "sizes"}
-    assert [(e["size"], e["rows"][0]["name"]) for e in found["sizes"]] == [(256, "alpha")]
-    assert cli.main(["bench", "control"]) == 0
-    assert asked == [(256, 3, "cpu"), (384, 15, "auto")]

@@ -184,9 +184,9 @@ def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_d2l_is_the_books_recipe(in_float64: None, features: nn.Sequential, vgg19: Encoder) -> None:
     content, painting = picture(20, 24, seed=1), picture(24, 17, seed=2)
-    ours = stylize(content, painting, vgg19, preset("d2l"), steps=20, decay_every=7)
+    ours = stylize(content, painting, vgg19, preset("d2l"), steps=8, decay_every=3)
     exact = copy.deepcopy(features).double()
-    plain = plain_d2l(exact, content.double(), painting.double(), steps=20, decay_every=7)
+    plain = plain_d2l(exact, content.double(), painting.double(), steps=8, decay_every=3)
     assert (ours - plain).abs().max() < 1e-6
     assert (ours - content).abs().mean() > 0.1
 
@@ -195,9 +195,9 @@ def test_core_is_the_textbooks_recipe(
     in_float64: None, features: nn.Sequential, vgg19: Encoder
 ) -> None:
     content, painting = picture(20, 24, seed=1), picture(24, 17, seed=2)
-    ours = stylize(content, painting, vgg19, preset("core"), steps=20)
+    ours = stylize(content, painting, vgg19, preset("core"), steps=8)
     exact = copy.deepcopy(features).double()
-    plain = plain_core(exact, content.double(), painting.double(), steps=20)
+    plain = plain_core(exact, content.double(), painting.double(), steps=8)
     assert (ours - plain).abs().max() < 1e-6
     assert (ours - content).abs().mean() > 0.03
 
@@ -349,11 +349,12 @@ def test_the_callers_pictures_encoder_and_generator_stay_as_they_are(
     start = picture(33, 40, seed=5)
     before = [tensor.clone() for tensor in (content, painting, start, *encoder.parameters())]
     state = torch.get_rng_state()
+    made = run(content, painting, encoder, init=start)[0].image
+    kept = made.clone()
     for precision in ("float32", "bfloat16"):
         for init in ("noise", start):
-            images = run(content, painting, encoder, precision=precision, init=init)
-            kept = images[0].image.clone()
-            assert torch.equal(images[0].image, kept)
+            run(content, painting, encoder, precision=precision, init=init)
+    assert torch.equal(made, kept)
     after = (content, painting, start, *encoder.parameters())
     assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
     assert torch.equal(torch.get_rng_state(), state)
@@ -546,8 +547,8 @@ def test_lbfgs_gets_further_than_adam_with_as_many_evaluations() -> None:
                 return step.losses["content"]
         raise AssertionError("the run ended too soon")
 
-    curvature = loss_after(60, optimizer="lbfgs", steps=60)
-    gradients = [loss_after(60, learning_rate=rate, steps=60) for rate in (0.01, 0.03, 0.1)]
+    curvature = loss_after(30, optimizer="lbfgs", steps=30)
+    gradients = [loss_after(30, learning_rate=rate, steps=30) for rate in (0.01, 0.03, 0.1)]
     assert curvature < min(gradients)
 
 
@@ -635,7 +636,7 @@ def test_moments_are_carried_as_a_mean_over_more_pixels_wants_them() -> None:
         assert after[name].shape == large.shape
         expected = before[name][0, 0, 0, 0] / 4**power
         torch.testing.assert_close(after[name], expected.expand_as(large))
-    assert not torch.equal(after["step"] + 1, before["step"])
+    assert after["step"] is not before["step"]  # a shared count would run for both
     large.grad = torch.full_like(large, 2.0 / 4)  # the same slope, over four times the pixels
     new.step()
     torch.testing.assert_close(large.detach(), torch.full_like(large, -1e-3))
@@ -897,7 +898,8 @@ def test_the_estimate_holds_what_the_gradient_keeps_and_not_much_more(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         terms = objective(picture(*size, seed=3).requires_grad_())
     assert terms[0].requires_grad
-    assert 1 < memory_needed(encoder, taps, size) / sum(kept.values()) < 4
+    # A few maps more are alive on the way back, and some copies of the picture: 1.8 to 2 times.
+    assert 1.5 < memory_needed(encoder, taps, size) / sum(kept.values()) < 2.4
 
 
 def test_an_encoder_elsewhere_is_copied_and_stays_where_it_is(encoder: Encoder) -> None:

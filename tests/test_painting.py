@@ -59,7 +59,7 @@ def test_a_painting_is_an_image(name: str) -> None:
 
 @every_painter
 def test_the_same_seed_paints_the_same_picture_to_the_bit(name: str) -> None:
-    assert torch.equal(painting.paint(name, 128, 0), painted(name))
+    assert torch.equal(painting.paint(name, 64, palette="dawn"), painted(name, 64, palette="dawn"))
 
 
 @every_painter
@@ -129,7 +129,7 @@ def test_lights_darks_and_hues(name: str) -> None:
     # Both warm and cool places.
     warmth = smooth[:, 0] - smooth[:, 2]
     assert warmth.quantile(0.97) > 0.1
-    assert warmth.quantile(0.03) < 0.05
+    assert warmth.quantile(0.03) < -0.04  # bluer than red; grey has 0
 
 
 # ----------------------------------------------------------------------------------------- palettes
@@ -296,18 +296,45 @@ def test_each_painter_has_a_style_that_ships() -> None:
     assert set(images.style_names()) == set(painting.STYLES)
 
 
+def shipped(stem: str) -> Path:
+    return data_dir() / "styles" / f"{stem}.jpg"
+
+
 @pytest.mark.parametrize("stem", painting.STYLES)
-def test_a_shipped_style_is_what_the_code_paints(stem: str, tmp_path: Path) -> None:
-    path = data_dir() / "styles" / f"{stem}.jpg"
-    assert path.stat().st_size < 200_000
-    shipped = images.load_image(path)
-    assert shipped.shape == (1, 3, 512, 512)
-    recipe = images.read_recipe(path)
+def test_a_shipped_style_is_large_and_its_file_small_and_holds_its_recipe(stem: str) -> None:
+    assert shipped(stem).stat().st_size < 200_000
+    assert images.load_image(shipped(stem)).shape == (1, 3, 512, 512)
+    recipe = images.read_recipe(shipped(stem))
     assert {key: recipe[key] for key in painting.STYLES[stem]} == painting.STYLES[stem]
+
+
+# Of each painter, two styles ship; the first has its name.
+SECONDS = [stem for stem in painting.STYLES if stem not in painting.painters()]
+
+
+@pytest.mark.parametrize("stem", SECONDS)
+def test_a_painters_second_style_has_the_composition_and_colours_that_ship(stem: str) -> None:
+    """It is painted small; the first is painted as large as it ships, below."""
+    small = painting.paint(size=128, **painting.STYLES[stem])
+    whole = images.load_image(shipped(stem))
+    # As they ship, 0.007 to 0.048; another seed differs by 0.09, and another palette by 0.057.
+    pooled = (F.adaptive_avg_pool2d(picture, 16) for picture in (small, whole))
+    assert distance(*pooled) < 0.053
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        pytest.param(stem, marks=pytest.mark.soak) if stem in SECONDS else stem
+        for stem in painting.STYLES
+    ],
+)
+def test_a_shipped_style_is_what_the_code_paints(stem: str, tmp_path: Path) -> None:
     again = painting.paint(size=painting.STYLE_SIZE, **painting.STYLES[stem])
     images.save_image(again, tmp_path / "again.jpg", quality=painting.JPEG_QUALITY)
     # Other processors round otherwise; another seed differs by 0.1.
-    assert distance(shipped, images.load_image(tmp_path / "again.jpg")) < 0.01
+    whole = images.load_image(shipped(stem))
+    assert distance(whole, images.load_image(tmp_path / "again.jpg")) < 0.01
 
 
 def test_write_styles_writes_pictures_with_their_recipes(
@@ -328,6 +355,20 @@ def test_the_page_of_painters_is_what_the_code_says() -> None:
     assert set(sheets) == set(painting.painters())
     for name, sheet in sheets.items():  # a row for each parameter
         assert sheet.shape[2] > 128 * len(painting.parameters_of(name)), name
+
+
+def test_the_page_is_written_with_a_sheet_for_each_painter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(painting, "painters", lambda: ("engraving", "weaving"))
+    written = painting.write_painters_page(tmp_path)
+    assert [path.name for path in written] == ["engraving.jpg", "weaving.jpg", "README.md"]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+    assert written[-1].read_text(encoding="utf-8") == painting.painters_page()
+    for path in written[:-1]:
+        shown = images.load_image(path)
+        sheet = painting.parameter_sheet(path.stem)
+        assert shown.shape[2:] == (sheet.height, sheet.width)
 
 
 def test_the_card_tells_of_each_style() -> None:

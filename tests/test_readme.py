@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import nbformat
 import pytest
 import yaml
 from PIL import Image
+from torch import Tensor
 
 import nstlib
 from nstlib import images
@@ -72,11 +74,17 @@ def anchors(text: str) -> set[str]:
 # ------------------------------------------------------------------------------------- the README
 
 
+def small(load: Callable[..., Tensor], name: str, size: int = 64) -> Tensor:
+    return load(name, size=min(size, 64))
+
+
 def test_python_blocks_run(
     readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One after the other, as a reader would type them; their pictures go to a scratch folder."""
+    """One after the other, as a reader would type them, small; their pictures go to a scratch folder."""
     monkeypatch.chdir(tmp_path)
+    for load in (images.sample, images.style):
+        monkeypatch.setattr(nstlib, load.__name__, functools.partial(small, load))
     found = blocks(readme, "python")
     assert found
     names: dict[str, Any] = {}

@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from command_line import run
+from fastapi import FastAPI
 from fastapi.openapi.models import OpenAPI
 from PIL import Image
 from test_adain_model import picture
@@ -26,7 +28,7 @@ from torch import Tensor
 
 from nstlib import adain, images
 from nstlib.adain import AdaIN, load_adain
-from nstlib.serving import Settings, create_app, painter, running, uploads
+from nstlib.serving import Settings, create_app, painter, runner, running, uploads
 from nstlib.serving.answers import KINDS, accepted
 from nstlib.serving.app import _check_fields
 from nstlib.serving.painter import Order, Painted, Painter
@@ -307,6 +309,28 @@ def test_health_is_told(client: httpx.Client) -> None:
         name: getattr(Settings(), name)
         for name in ("max_bytes", "max_pixels", "max_painted", "max_styles")
     }
+
+
+def test_the_flags_of_the_command_reach_the_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    hosts: list[str] = []
+
+    def serve(app: FastAPI, listener: socket.socket) -> None:
+        hosts.append(listener.getsockname()[0])
+        with running(app) as address, httpx.Client(base_url=address, trust_env=False) as client:
+            told.extend(client.get(path).json() for path in ("/healthz", "/styles"))
+
+    monkeypatch.setattr(runner, "serve", serve)
+    limits = {"max_bytes": 5000, "max_pixels": 2000, "max_painted": 1000, "max_styles": 2}
+    asked = {**limits, "places": 3, "style_size": 64, "styles": folder, "host": "0.0.0.0"}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    assert run("serve", "--port", "0", "--device", "cpu", *flags) == 0
+    health, tiles = told
+    assert (health["limits"], health["places"]) == (limits, 3)
+    assert [tile["name"] for tile in tiles["styles"]] == list(NAMES)
+    assert hosts == ["0.0.0.0"]
 
 
 def test_the_page_and_the_docs_load_nothing_from_elsewhere(client: httpx.Client) -> None:

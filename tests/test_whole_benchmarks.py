@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,15 +18,18 @@ from nstlib.transform_net import load_net
 from nstlib.whole_benchmarks import Contender, Job, Pictures
 
 CPU = torch.device("cpu")
+ONCE = functools.cache(random_encoder)  # twenty million random weights take half a second
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few steps, and no weights of the user's own: what is found is the test's to say."""
+    """Few steps, small styles, and no weights of the user's own: what is found a test says itself."""
     monkeypatch.setattr(whole_benchmarks, "find_vgg19_weights", lambda: None)
     monkeypatch.setattr(evaluation, "find_vgg19_weights", lambda: None)
     monkeypatch.setattr(whole_benchmarks, "JUDGED_STEPS", 2)
     monkeypatch.setattr(whole_benchmarks, "STARTS", 1)
+    monkeypatch.setattr(whole_benchmarks, "STYLE_SIZE", 64)
+    monkeypatch.setattr(whole_benchmarks, "random_encoder", ONCE)
 
 
 @pytest.fixture
@@ -240,7 +244,7 @@ def test_quality_is_what_is_left_of_the_distance_to_the_style(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A photo that nobody touched has all of it left, and the style itself nothing."""
-    halfway = repeated(lambda of: (of.photo + images.resize(of.style, 256)) / 2)
+    halfway = repeated(lambda of: (of.photo + images.resize(of.style, 64)) / 2)
     instead(
         monkeypatch,
         Contender("the photo", PLAIN, "float32", repeated(lambda of: of.photo), True),
@@ -248,7 +252,7 @@ def test_quality_is_what_is_left_of_the_distance_to_the_style(
         Contender("the style", SHIPS, "float32", repeated(lambda of: of.style), True),
         Contender("random", KEPT, "float32", repeated(lambda of: of.style), False),
     )
-    judge, job = random_encoder("slim"), Job("AdaIN", 256, "cpu")
+    judge, job = random_encoder("slim"), Job("AdaIN", 64, "cpu")
     photo, between, style, unjudged = whole_benchmarks.measure(job, judge, 2)
     assert (photo.left, photo.left_statistics) == (1, 1)
     assert (style.left, style.left_statistics) == (0, 0)
@@ -256,7 +260,7 @@ def test_quality_is_what_is_left_of_the_distance_to_the_style(
     assert (unjudged.left, unjudged.left_statistics) == (None, None)
     expected = []
     for name, style_name in whole_benchmarks.PAIRS:
-        content, painting = images.sample(name, 256, crop=True), images.style(style_name, 256)
+        content, painting = images.sample(name, 64, crop=True), images.style(style_name, 64)
         distances = [
             evaluation.style_distance(judge, image, painting)
             for image in ((content + painting) / 2, content)
@@ -275,9 +279,9 @@ def test_the_judge_looks_after_the_steps_that_the_row_names(
 
     instead(monkeypatch, Contender("fading", PLAIN, "float32", fading, True))
     monkeypatch.setattr(benchmarks, "compare", lambda works, repeats: [one_row()])
-    (row,) = whole_benchmarks.measure(Job("Gatys", 256, "cpu"), random_encoder("slim"))
+    (row,) = whole_benchmarks.measure(Job("Gatys", 64, "cpu"), random_encoder("slim"))
     assert (row.left, row.steps) == (0, 2)
-    (row,) = whole_benchmarks.measure(Job("fast net", 256, "cpu"), random_encoder("slim"))
+    (row,) = whole_benchmarks.measure(Job("fast net", 64, "cpu"), random_encoder("slim"))
     assert (row.left, row.steps) == (1, None)
 
 
