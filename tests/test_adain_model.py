@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -631,46 +628,6 @@ def test_a_content_too_large_for_the_memory_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr("nstlib.memory.free_memory", lambda device: 1e6)
     with pytest.raises(MemoryError, match="content is 500×600 px, which needs about"):
         tiny_model().content(picture(500, 600))
-
-
-PEAK = """
-import sys, threading, time, torch, psutil
-from nstlib.adain import AdaIN, Decoder
-from nstlib.encoders import load_encoder
-dtype, side = getattr(torch, sys.argv[1]), int(sys.argv[2])
-encoder = load_encoder("slim")
-decoder = Decoder.of(encoder, coarse=2, last_channels=16, steered_by=("relu2_1", "relu3_1"))
-model = AdaIN(encoder, decoder).in_dtype(dtype).eval()
-image = torch.rand(1, 3, side, side)
-process, peak, done = psutil.Process(), 0, threading.Event()
-def watch():
-    global peak
-    while not done.is_set():
-        peak = max(peak, process.memory_info().rss)
-        time.sleep(0.002)
-style = model.style(image[:, :, :64, :64])
-model.stylize(image[:, :, :64, :64], style)
-before = process.memory_info().rss
-watcher = threading.Thread(target=watch)
-watcher.start()
-model.stylize(image, style)
-done.set()
-watcher.join()
-print(model._memory_needed((image.shape[2], image.shape[3])) / (peak - before))
-"""
-
-
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.soak)])
-def test_the_estimate_is_what_a_picture_takes_at_its_peak(dtype: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, dtype, "1200"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    assert 0.9 < float(done.stdout) < 2
 
 
 def test_steering_is_as_exact_in_training_as_where_it_is_used() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from test_training import on_a_disk_that_is_full_for
 from torch import Tensor, nn
 
 from nstlib import WeightsError, distillation, kernels, weights
-from nstlib.datasets import Crops
+from nstlib.datasets import Crops, generator_of
 from nstlib.distillation import (
     STYLE_TAPS,
     TAPS,
@@ -34,7 +34,10 @@ from nstlib.distillation import (
 )
 from nstlib.encoders import SLIM_WIDTHS, Encoder, load_encoder, random_encoder
 
-TINY = Recipe(steps=6, batch=3, crop=16, warm_up=2, rehearsed=1, average=0.5)
+# The slim encoder's, an eighth of them: wide just where it is.
+WIDTHS = tuple(width // 8 for width in SLIM_WIDTHS)
+WIDE = max(WIDTHS)
+TINY = Recipe(WIDTHS, steps=6, batch=3, crop=16, warm_up=2, rehearsed=1, average=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +52,25 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Crops:
     return Crops(sorted(folder.iterdir()), crop=16)
 
 
+def random_weights(widths: Sequence[int], seed: int) -> Encoder:
+    encoder = Encoder(widths)
+    for place, conv in enumerate(encoder.convs.values()):
+        assert isinstance(conv, nn.Conv2d)
+        generator = generator_of(seed, place)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+        nn.init.uniform_(conv.bias, -0.1, 0.1, generator=generator)  # type: ignore[arg-type]
+    return encoder
+
+
+def teacher_of(widths: Sequence[int]) -> Encoder:
+    """Return one that is wider than the student just where VGG-19 is wider than the slim encoder."""
+    wide = max(widths)
+    return random_weights([width if width == wide else 12 + width for width in widths], seed=9)
+
+
 @pytest.fixture
 def teacher() -> Encoder:
-    """Random, and wider than the student just where VGG-19 is."""
-    wider = Encoder([12 + width if width < 256 else width for width in SLIM_WIDTHS])
-    torch.manual_seed(9)
-    for conv in wider.convs.values():
-        assert isinstance(conv, nn.Conv2d)
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    return wider
+    return teacher_of(WIDTHS)
 
 
 Train = Callable[..., list[Progress]]
@@ -66,9 +79,11 @@ Train = Callable[..., list[Progress]]
 @pytest.fixture
 def train(crops: Crops, teacher: Encoder) -> Train:
     def run(checkpoint: Path, recipe: Recipe = TINY, until: int | None = None, **more: Any) -> Any:
-        options = {"device": "cpu", "every": 2} | more
+        options = {"teacher": teacher, "device": "cpu", "every": 2} | more
         points = []
-        for point in distill(teacher, crops, crops, checkpoint, recipe, **options):
+        for point in distill(
+            crops=crops, held_out=crops, checkpoint=checkpoint, recipe=recipe, **options
+        ):
             points.append(point)
             if point.step == until:
                 break
@@ -116,7 +131,7 @@ def test_a_perfect_student_has_no_error_and_one_that_knows_nothing_has_all_of_it
 
 
 def test_a_student_as_wide_as_its_teacher_predicts_the_map_itself(teacher: Encoder) -> None:
-    student = Student(teacher)
+    student = Student(teacher, WIDTHS)
     through_a_map = {tap for tap in TAPS if isinstance(student.projections[tap], nn.Conv2d)}
     assert set(TAPS) - through_a_map == {"relu3_1", "relu3_4"}
 
@@ -152,21 +167,20 @@ def test_no_channel_is_picked_twice() -> None:
 
 def test_a_teacher_of_twins_is_cut_down_without_a_loss() -> None:
     """Each channel of a narrow layer is there twice, in another strength: half of them tell all."""
-    small = random_encoder("slim", seed=3)
-    teacher = Encoder([width * 2 if width < 256 else width for width in SLIM_WIDTHS])
+    small = random_weights(WIDTHS, seed=3)
+    teacher = Encoder([width * 2 if width < WIDE else width for width in WIDTHS])
     seen_twice = False
     for tap, (layer, conv) in zip(TAPS, teacher.convs.items(), strict=True):
         weight, bias = small.convs[layer].weight, small.convs[layer].bias
-        if (
-            seen_twice
-        ):  # what reads twins of strengths 1 and 3 takes a half of one, a sixth of three
-            weight = torch.cat([weight / 2, weight / 6], dim=1)
-        seen_twice = small.channels[tap] < 256
-        if seen_twice:
-            weight, bias = torch.cat([weight, 3 * weight]), torch.cat([bias, 3 * bias])
+        if seen_twice:  # of twins of strengths 1 and 3 it takes a half of one, a sixth of the other
+            weight = torch.stack([weight / 2, weight / 6], dim=2).flatten(1, 2)
+        seen_twice = small.channels[tap] < WIDE
+        if seen_twice:  # side by side: the first half of them does not tell all
+            weight = torch.stack([weight, 3 * weight], dim=1).flatten(0, 1)
+            bias = torch.stack([bias, 3 * bias], dim=1).flatten()
         conv.weight.copy_(weight)
         conv.bias.copy_(bias)
-    student, image = Student(teacher), noise(0)
+    student, image = Student(teacher, WIDTHS), noise(0)
     worse = prediction_losses(student, teacher, image, torch.float32)
     cut_down(student, teacher, image)
     for error, random in zip(
@@ -176,7 +190,8 @@ def test_a_teacher_of_twins_is_cut_down_without_a_loss() -> None:
         assert random.item() > 0.1
 
 
-def test_a_cut_teacher_is_better_than_a_random_student(teacher: Encoder) -> None:
+def test_a_cut_teacher_is_better_than_a_random_student() -> None:
+    teacher = teacher_of(SLIM_WIDTHS)
     student, image = Student(teacher), noise(1)
     random = prediction_losses(student, teacher, image, torch.float32)
     cut_down(student, teacher, noise(0))
@@ -190,7 +205,7 @@ def test_a_cut_teacher_is_better_than_a_random_student(teacher: Encoder) -> None
 
 def test_every_layer_counts_alike_whatever_its_scale(teacher: Encoder, crops: Crops) -> None:
     image = batch(crops)
-    student = Student(teacher)
+    student = Student(teacher, WIDTHS)
     before = prediction_losses(student, teacher, image, torch.float32)
     projection = student.projections["relu2_2"]
     assert isinstance(projection, nn.Conv2d)
@@ -208,7 +223,7 @@ def test_every_layer_counts_alike_whatever_its_scale(teacher: Encoder, crops: Cr
 def test_the_errors_are_the_means_of_relative_squared_errors(
     teacher: Encoder, crops: Crops
 ) -> None:
-    image, student = batch(crops), Student(teacher)
+    image, student = batch(crops), Student(teacher, WIDTHS)
     maps, matrices = prediction_losses(student, teacher, image, torch.float32)
     found, wanted = student(image), teacher(image, TAPS)
 
@@ -226,7 +241,7 @@ def test_the_errors_are_the_means_of_relative_squared_errors(
 
 
 def test_balancing_scales_channels_and_changes_nothing_else(teacher: Encoder, crops: Crops) -> None:
-    student = Student(teacher)
+    student = Student(teacher, WIDTHS)
     image = batch(crops)
     before, after = student.encoder(image, TAPS), balanced(student)(image, TAPS)
     for tap in TAPS:
@@ -240,8 +255,8 @@ def test_balancing_scales_channels_and_changes_nothing_else(teacher: Encoder, cr
 
 def test_a_silent_channel_is_balanced_too(teacher: Encoder) -> None:
     for parameter in teacher.convs["conv1_1"].parameters():
-        parameter[:30] = -1.0 * parameter[:30].abs()  # of 44 channels, most never fire
-    student, image = Student(teacher), noise(0)
+        parameter[:14] = -1.0 * parameter[:14].abs()  # of 16 channels, most never fire
+    student, image = Student(teacher, WIDTHS), noise(0)
     cut_down(student, teacher, image)
     before, after = student.encoder(image, TAPS), balanced(student)(image, TAPS)
     for tap in ("relu3_1", "relu3_4"):
@@ -301,10 +316,12 @@ def test_rehearsal_takes_turns_and_begins_anew_after_a_life(teacher: Encoder, cr
 
 
 def test_a_run_tells_finite_errors_and_leaves_an_encoder_that_can_be_used(
-    tmp_path: Path, train: Train, teacher: Encoder, crops: Crops
+    tmp_path: Path, train: Train, crops: Crops
 ) -> None:
+    """At its full width, as a file of the slim encoder must be."""
+    teacher, recipe = teacher_of(SLIM_WIDTHS), dataclasses.replace(TINY, widths=SLIM_WIDTHS)
     kept = {name: value.clone() for name, value in teacher.state_dict().items()}
-    points = train(tmp_path / "slim.pt")
+    points = train(tmp_path / "slim.pt", recipe, teacher=teacher)
     assert [point.step for point in points] == [2, 4, 6]
     assert all(0 < point.train < 10 and 0 < point.held_out < 10 for point in points)
     assert_equal_bits(kept, dict(teacher.state_dict()))
@@ -319,13 +336,16 @@ def test_a_run_tells_finite_errors_and_leaves_an_encoder_that_can_be_used(
     with safe_open(tmp_path / "slim.safetensors", framework="pt") as file:
         told = json.loads(file.metadata()["config"])
     assert told["steps_done"] == 6
-    recipe = {item.name: told[item.name] for item in dataclasses.fields(TINY)}
-    assert Recipe(**recipe | {"widths": tuple(recipe["widths"])}) == TINY
+    found = {item.name: told[item.name] for item in dataclasses.fields(TINY)}
+    assert Recipe(**found | {"widths": tuple(found["widths"])}) == recipe
 
 
 def test_training_teaches(tmp_path: Path, train: Train) -> None:
-    recipe = dataclasses.replace(TINY, steps=40, learning_rate=5e-3, warm_up=5, gram_weight=0)
-    points = train(tmp_path / "slim.pt", recipe, every=10)
+    recipe = Recipe(
+        steps=40, batch=3, crop=16, learning_rate=5e-3, warm_up=5, rehearsed=1, gram_weight=0,
+        average=0.5,
+    )  # fmt: skip
+    points = train(tmp_path / "slim.pt", recipe, every=10, teacher=teacher_of(SLIM_WIDTHS))
     assert points[-1].held_out < 0.7 * points[0].held_out
     assert points[-1].train < 0.7 * points[0].train
 
@@ -456,8 +476,8 @@ def test_what_does_not_fit_together_is_known_before_the_first_step(
         train(checkpoint, every=0)
     with pytest.raises(ValueError, match="crops are of 16 px; the recipe's crop is 24"):
         train(checkpoint, dataclasses.replace(TINY, crop=24))
-    with pytest.raises(ValueError, match="widths has 60 for relu1_1; the teacher has 44"):
-        train(checkpoint, dataclasses.replace(TINY, widths=(60, *SLIM_WIDTHS[1:])))
+    with pytest.raises(ValueError, match="widths has 60 for relu1_1; the teacher has 16"):
+        train(checkpoint, dataclasses.replace(TINY, widths=(60, *WIDTHS[1:])))
     softer = Encoder(teacher.widths, pooling="avg")
     with pytest.raises(ValueError, match="teacher has pooling 'avg' and padding 'zeros'"):
         next(distill(softer, crops, crops, checkpoint, TINY))
@@ -468,7 +488,7 @@ def test_the_file_holds_the_balanced_mean_of_the_weights(
 ) -> None:
     train(tmp_path / "slim.pt")
     content = torch.load(tmp_path / "slim.pt", weights_only=True)
-    student = Student(teacher)
+    student = Student(teacher, WIDTHS)
     mean = {
         name.removeprefix("module."): value
         for name, value in content["averaged"].items()

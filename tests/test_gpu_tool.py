@@ -125,9 +125,9 @@ class TestRun:
     def test_pytest_starts_without_the_plugins_that_the_project_names(
         self, tool: ModuleType, root: Path
     ) -> None:
-        without = ("-p", "no:timeout", "-p", "no:xdist", "-p", "no:cacheprovider")
-        command = [sys.executable, *tool.PYTEST, *without, "--collect-only", "-q"]
+        command = [sys.executable, *tool.PYTEST, "-p", "no:cacheprovider", "--collect-only", "-q"]
         environment = tool.environment(tool.plan(machine(tool))[1][0], os.environ)
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         run = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, check=False
         )

@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -350,43 +347,6 @@ def test_a_photo_too_large_is_told_what_fits(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: here)
     with pytest.raises(MemoryError, match=r"content is 200×100 px, which .* px would fit"):
         styled.stylize(photo(200, 100))
-
-
-PEAK = """
-import sys, threading, torch, psutil
-from nstlib.transform_net import TransformNet, memory_needed
-dtype, side = getattr(torch, sys.argv[1]), int(sys.argv[2])
-net = TransformNet(width=0.5).in_dtype(dtype).eval()
-image = torch.rand(1, 3, side, side)
-process, peak, done = psutil.Process(), 0, threading.Event()
-def watch():
-    global peak
-    while not done.is_set():
-        peak = max(peak, process.memory_info().rss)
-with torch.no_grad():
-    net(image[:, :, :64, :64])
-    before = process.memory_info().rss
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    net(image)
-    done.set()
-    watcher.join()
-print(memory_needed(net, (side, side)) / (peak - before))
-"""
-
-
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.soak)])
-def test_the_estimate_is_what_a_pass_takes_at_its_peak(dtype: str) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, dtype, "1600"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-        timeout=120,
-    )
-    assert 0.9 < float(done.stdout) < 2
 
 
 # ----------------------------------------------------------------------------------------- files
