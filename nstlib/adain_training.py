@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from nstlib import kernels, losses, steadiness
 from nstlib.adain import AdaIN, Decoder, Maps, Shape, steering_of, style_of
-from nstlib.config import Range, ranges_of
+from nstlib.config import Range, check_fields
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps, mirrored_maps
 from nstlib.images import check_image
@@ -79,10 +79,8 @@ class Recipe:
     normalize: losses.Normalize = "energy"
 
     def __post_init__(self) -> None:
-        for name, value_range in ranges_of(Recipe).items():
-            value_range.check(name, getattr(self, name))
+        check_fields(self)
         losses.tap_weights("style_taps", self.style_taps)
-        losses.checked_normalize(self.normalize)
         if not (self.content_weight or self.style_weight or self.gram_weight):
             raise ValueError(
                 "content_weight, style_weight and gram_weight are 0; one must be above"

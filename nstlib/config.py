@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -62,10 +62,60 @@ def ranges_of(settings: type) -> dict[str, Range]:
     """
     return {
         name: extra
-        for name, hint in get_type_hints(settings, include_extras=True).items()
+        for name, hint in _hints_of(settings).items()
         for extra in getattr(hint, "__metadata__", ())
         if isinstance(extra, Range)
     }
+
+
+def check_fields(settings: Any) -> None:
+    """Hold each field of a dataclass of settings to its hint.
+
+    A :class:`Range` says what a number may be, ``int`` that it is whole, ``bool`` that it is one,
+    and a ``Literal`` which values there are. Any other hint is left to the class.
+
+    Raises:
+        ValueError: a value outside its range, or an unknown choice.
+        TypeError: a value that is no number, or not whole, where one is wanted.
+
+    Example:
+        >>> from nstlib.training import Settings
+        >>> check_fields(Settings(steps=2))
+    """
+    kind_of_settings: type = type(settings)
+    ranges = ranges_of(kind_of_settings)
+    for name, hint in _hints_of(kind_of_settings).items():
+        value = getattr(settings, name)
+        if name in ranges:
+            ranges[name].check(name, value)
+        kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        if kind is int and not isinstance(value, numbers.Integral):
+            raise TypeError(f"{name} is {value!r}; it must be a whole number")
+        if kind is bool and not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}; it takes True or False")
+        if get_origin(kind) is Literal:
+            check_choice(name, value, get_args(kind))
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...], also: str = "") -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``; ``also`` is what else it could be.
+
+    Example:
+        >>> check_choice("space", "lab", ("pixels", "normalized"))
+        Traceback (most recent call last):
+        ...
+        ValueError: space is 'lab'; it takes 'pixels', 'normalized'
+    """
+    # (What compares with an array or a tensor is one, too, which may be neither true nor false.)
+    if not isinstance(value, (str, numbers.Integral)) or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} is {value!r}; it takes {known}{also}")
+
+
+@functools.cache
+def _hints_of(settings: type) -> dict[str, Any]:
+    """Return what a dataclass says of its fields: found once, for it takes a millisecond."""
+    return get_type_hints(settings, include_extras=True)
 
 
 def data_dir() -> Path:

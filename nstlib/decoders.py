@@ -13,12 +13,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nstlib.config import check_fields
 from nstlib.encoders import Encoder, block_of, check_taps, checked_widths, conv_names, relu_of
 from nstlib.kernels.arguments import float32_at_least
 from nstlib.layers import Conv, UpsampledConv
@@ -32,7 +33,7 @@ class Shape:
     """What a decoder is made of; it goes into the file of its weights.
 
     Raises:
-        ValueError: a value that no decoder can have.
+        ValueError, TypeError: a value that no decoder can have.
     """
 
     widths: tuple[int, ...]  # of the encoder's convolutions, conv1_1 first, to that of the tap
@@ -56,9 +57,7 @@ class Shape:
             if not set(taps) <= set(fit) or sorted(set(taps)) != list(taps):
                 names = ", ".join(fit) or "none"
                 raise ValueError(f"{name} is {taps}; it takes taps in order out of: {names}")
-        for name in ("coarse", "coarse_channels", "last_channels"):
-            if not isinstance(getattr(self, name), int):
-                raise TypeError(f"{name} is {getattr(self, name)!r}; it takes a whole number")
+        check_fields(self)
         if not (0 <= self.coarse <= 100 and 1 <= self.coarse_channels <= 4096):
             raise ValueError(
                 f"coarse is {self.coarse} and coarse_channels {self.coarse_channels}; it takes 0 to "
@@ -69,9 +68,6 @@ class Shape:
                 f"last_channels is {self.last_channels}; it must lie in [0, 4096], and be 0 where "
                 "the last convolution is the only one"
             )
-        if self.output not in get_args(Output):
-            outputs = ", ".join(map(repr, get_args(Output)))
-            raise ValueError(f"output is {self.output!r}; it takes {outputs}")
 
     @property
     def layers(self) -> tuple[str, ...]:

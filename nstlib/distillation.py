@@ -39,15 +39,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nstlib import config, kernels
+from nstlib.config import Range
 from nstlib.datasets import Crops
-from nstlib.encoders import SLIM_WIDTHS, Encoder, check_taps
+from nstlib.encoders import SLIM_WIDTHS, Encoder, check_taps, checked_widths
 from nstlib.errors import WeightsError
 from nstlib.weights import save_checkpoint, save_weights
 
@@ -58,28 +59,38 @@ TAPS = tuple(f"relu{b}_{i}" for b, depth in enumerate((2, 2, 4), 1) for i in ran
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a distillation depends on; it goes into the file of the encoder and its model card."""
+    """What a distillation depends on; it goes into the file of the encoder and its model card.
+
+    Raises:
+        ValueError, TypeError: a value outside its range, or one that does not go with another.
+    """
 
     widths: tuple[int, ...] = SLIM_WIDTHS  # channels of the student's convolutions
-    steps: int = 6_000
-    batch: int = 6
-    crop: int = 128  # px
-    learning_rate: float = 3e-4
-    weight_decay: float = 1e-4
-    warm_up: int = 200  # steps
-    average: float = 0.999  # the weights that ship are a mean of the last 1/(1 - average) steps
-    rehearsed: int = 2  # of each batch, pictures that the student itself has led towards a style
-    gram_weight: float = 4.0  # of the error of the predicted Gram matrices, beside that of the maps
-    seed: int = 0
+    steps: Annotated[int, Range(1, 100_000_000, "optimiser steps")] = 6_000
+    batch: Annotated[int, Range(1, 65_536, "pictures in a step")] = 6
+    crop: Annotated[int, Range(8, 4096, "side of a crop in pixels")] = 128
+    learning_rate: Annotated[float, Range(1e-8, 1, "step size of AdamW", log=True)] = 3e-4
+    weight_decay: Annotated[float, Range(0, 1, "pull of the weights towards 0")] = 1e-4
+    # (At 1, torch's schedule divides by zero.)
+    warm_up: Annotated[int, Range(2, 1_000_000, "first steps, in which the rate rises")] = 200
+    # The weights that ship are a mean of the last 1/(1 - average) steps.
+    average: Annotated[float, Range(0, 0.99999, "memory of the averaged weights that ship")] = 0.999
+    rehearsed: Annotated[
+        int, Range(0, 65_535, "of a batch, that the student itself has led towards a style")
+    ] = 2
+    gram_weight: Annotated[
+        float, Range(0, 1e6, "of the error of the Gram matrices, beside that of the maps", log=True)
+    ] = 4.0
+    seed: Annotated[int, Range(0, 2**63 - 1, "another seed, another result")] = 0
 
     def __post_init__(self) -> None:
+        config.check_fields(self)
+        checked_widths(self.widths)
         if len(self.widths) != len(TAPS):
             raise ValueError(f"widths has {len(self.widths)} values; it takes {len(TAPS)}")
-        if not 2 <= self.warm_up < self.steps:  # torch's schedule divides by zero at 1
-            raise ValueError(
-                f"warm_up is {self.warm_up}; it must be at least 2 and less than steps, {self.steps}"
-            )
-        if not 0 <= self.rehearsed < self.batch:
+        if self.warm_up >= self.steps:
+            raise ValueError(f"warm_up is {self.warm_up}; it must be less than steps, {self.steps}")
+        if self.rehearsed >= self.batch:
             raise ValueError(
                 f"rehearsed is {self.rehearsed}; it must be at least 0 and less than batch, "
                 f"{self.batch}"

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from nstlib import kernels, losses, steadiness
-from nstlib.config import Range, ranges_of
+from nstlib.config import Range, check_fields
 from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, check_taps, mirrored_maps
 from nstlib.images import check_image, to_uint8
@@ -66,11 +66,9 @@ class Recipe:
     row_rate: Annotated[float, Range(1, 100, "how much faster the styles' rows learn")] = 10.0
 
     def __post_init__(self) -> None:
-        for name, value_range in ranges_of(Recipe).items():
-            value_range.check(name, getattr(self, name))
+        check_fields(self)
         for name in ("content_taps", "style_taps"):
             losses.tap_weights(name, getattr(self, name))
-        losses.checked_normalize(self.normalize)
         if not (self.content_weight or self.style_weight):
             raise ValueError("content_weight and style_weight are 0; one must be above")
 

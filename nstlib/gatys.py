@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import numbers
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +37,7 @@ from nstlib.losses import Taps
 from nstlib.memory import check_memory, memory_for, reused_memory
 
 FIRST_MOVE = 0.01  # how far L-BFGS first looks along the gradient, a mean over the pixels
+Init = Literal["content", "noise"]  # what a run begins with, where that is no picture
 SMALLEST_RUNG = 32  # px: below it the deepest maps are too small to carry a style
 
 
@@ -67,7 +67,7 @@ class Settings:
     content_taps: Taps = ("relu3_3",)  # names share a weight of 1; a mapping gives each its own
     style_taps: Taps = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
     weights: Sequence[float] | None = None  # of several styles; divided by their sum
-    init: Literal["content", "noise"] | Tensor = "content"
+    init: Init | Tensor = "content"
     optimizer: Literal["adam", "lbfgs"] = "adam"
     steps: Annotated[int, Range(1, 1_000_000, "optimiser steps, over all rungs")] = 200
     learning_rate: Annotated[float, Range(1e-6, 10, "step size of the optimiser", log=True)] = 0.03
@@ -90,20 +90,9 @@ class Settings:
 
     def check(self) -> None:
         """Raise ValueError or TypeError where a value is none that its setting takes."""
-        for name, value_range in RANGES.items():
-            value = value_range.check(name, getattr(self, name))
-            if name in WHOLE and not isinstance(value, numbers.Integral):
-                raise TypeError(f"{name} is {value!r}; it must be a whole number")
-        for name, choices in CHOICES.items():
-            chosen = getattr(self, name)
-            if name == "init" and isinstance(chosen, Tensor):
-                continue
-            if not any(chosen is choice or chosen == choice for choice in choices):
-                also = " or a picture (1, 3, H, W)" if name == "init" else ""
-                known = ", ".join(map(repr, choices))
-                raise ValueError(f"{name} is {chosen!r}; it takes {known}{also}")
-        if not isinstance(self.clamp, bool):
-            raise TypeError(f"clamp is {self.clamp!r}; it takes True or False")
+        config.check_fields(self)
+        if not isinstance(self.init, Tensor):
+            config.check_choice("init", self.init, get_args(Init), " or a picture (1, 3, H, W)")
         if not isinstance(self.device, str):
             raise TypeError(f"device is {self.device!r}; it takes a name such as 'auto' or 'cpu'")
         if self.weights is not None:
@@ -123,19 +112,9 @@ class Settings:
             )
 
 
-_HINTS = get_type_hints(Settings, include_extras=True)
 RANGES = config.ranges_of(Settings)
-WHOLE = frozenset(name for name in RANGES if get_args(_HINTS[name])[0] is int)
 # What may be moved while a run is under way.
 LIVE = ("content_weight", "style_weight", "tv_weight", "learning_rate")
-CHOICES: dict[str, tuple[object, ...]] = {
-    "init": ("content", "noise"),
-    "optimizer": ("adam", "lbfgs"),
-    "tv_power": (1, 2),
-    "normalize": ("energy", "chw", "hw", "sum"),
-    "space": ("pixels", "normalized"),
-    "precision": ("auto", "float32", "bfloat16"),
-}
 
 # The recipes of widely read sources, as they stand there. Both need VGG-19 down to its fifth block.
 PRESETS: dict[str, dict[str, Any]] = {

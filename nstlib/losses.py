@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from nstlib.config import Range
+from nstlib.config import Range, check_choice
 from nstlib.kernels import gram, moments, total_variation
 from nstlib.kernels.arguments import check_maps, float32_at_least
 from nstlib.kernels.gram import GramScale
@@ -473,10 +473,7 @@ def checked_normalize(normalize: Normalize) -> Normalize:
         >>> checked_normalize("chw")
         'chw'
     """
-    if normalize not in get_args(Normalize):
-        raise ValueError(
-            f"normalize is {normalize!r}; it takes {', '.join(map(repr, get_args(Normalize)))}"
-        )
+    check_choice("normalize", normalize, get_args(Normalize))
     return normalize
 
 

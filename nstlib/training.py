@@ -46,8 +46,8 @@ class Settings:
     """How long and how fast to learn. What to learn is the task's.
 
     Raises:
-        ValueError: a value outside its range.
-        TypeError: no number where one is wanted.
+        ValueError: a value outside its range, or no such precision.
+        TypeError: no number, or none that is whole, where one is wanted.
     """
 
     steps: Annotated[int, Range(1, 100_000_000, "optimiser steps")] = 10_000
@@ -61,8 +61,7 @@ class Settings:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        for name, value_range in config.ranges_of(Settings).items():
-            value_range.check(name, getattr(self, name))
+        config.check_fields(self)
 
 
 @dataclass(frozen=True)

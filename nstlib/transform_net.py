@@ -30,14 +30,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nstlib import config, kernels
-from nstlib.config import Precision
+from nstlib.config import Precision, Range
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
 from nstlib.kernels.arguments import float32_at_least
@@ -58,7 +58,7 @@ class Shape:
     """What a net is made of; it goes into the file of its weights.
 
     Raises:
-        ValueError: a value that no net can have.
+        ValueError, TypeError: a value that no net can have.
 
     Example:
         >>> Shape(width=0.5).channels, TEXTBOOK.channels
@@ -66,8 +66,8 @@ class Shape:
     """
 
     width: float = 1.0  # of the paper's channels: 32, 64 and 128
-    downsamplings: int = 2  # stride-2 convolutions
-    blocks: int = 5  # residual ones
+    downsamplings: Annotated[int, Range(0, 6, "convolutions of stride 2")] = 2
+    blocks: Annotated[int, Range(0, 100, "residual blocks")] = 5
     norm: Norm = "instance"
     upsample: Upsample = "nearest"
     output: Output = "sigmoid"  # (tanh + 1) / 2 and clamp are the others: all end in [0, 1]
@@ -79,15 +79,9 @@ class Shape:
     def __post_init__(self) -> None:
         if isinstance(self.styles, str):
             raise TypeError(f"styles is the string {self.styles!r}; it takes a tuple of names")
+        config.check_fields(self)
         if not 0 < self.width < 100:
             raise ValueError(f"width is {self.width}; it must lie between 0 and 100")
-        for name, kind in {"norm": Norm, "upsample": Upsample, "output": Output}.items():
-            if getattr(self, name) not in get_args(kind):
-                known = ", ".join(map(repr, get_args(kind)))
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it takes {known}")
-        for name, most in {"downsamplings": 6, "blocks": 100}.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, {most}]")
         if min(self.channels) < 1:
             raise ValueError(f"width is {self.width}; a net has a channel at least")
         if self.margin < 0 or self.margin % self.stride:
@@ -95,7 +89,7 @@ class Shape:
                 f"margin is {self.margin}; it takes a multiple of the strides' {self.stride} px"
             )
         if len(self.kernels) != 2 or any(
-            not 1 <= size <= 99 or size % 2 == 0 for size in self.kernels
+            not isinstance(size, int) or size not in range(1, 100, 2) for size in self.kernels
         ):
             raise ValueError(f"kernels is {self.kernels}; it takes two odd sizes of up to 99 px")
         if len(set(self.styles)) < len(self.styles):

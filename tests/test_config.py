@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
-from nstlib import config
-from nstlib.config import Range, data_dir, has_fast_bfloat16, pick_device, pick_dtype, weights_dirs
+from nstlib import (
+    adain_training,
+    config,
+    decoders,
+    distillation,
+    fast_training,
+    gatys,
+    serving,
+    training,
+    transform_net,
+)
+from nstlib.config import (
+    Range,
+    check_fields,
+    data_dir,
+    has_fast_bfloat16,
+    pick_device,
+    pick_dtype,
+    weights_dirs,
+)
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.25), np.int64(1)])
@@ -148,3 +167,72 @@ def test_a_torch_that_renames_its_probes_means_float32_and_no_error(
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     assert has_fast_bfloat16.__wrapped__("cpu") is False
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Settings of every kind that a hint can hold to."""
+
+    share: Annotated[float, Range(0, 1)] = 0.5
+    count: Annotated[int, Range(1, 8)] = 2
+    seed: int = 0
+    kind: Literal["a", "b"] = "a"
+    power: Literal[1, 2] = 1
+    clamp: bool = True
+    names: tuple[str, ...] = ()  # a hint that says nothing of values: its owner looks at it
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"share": 1.5}, ValueError, r"share is 1\.5; it must lie in \[0, 1\]"),
+        ({"share": "1"}, TypeError, "share is '1'; it must be a number"),
+        ({"count": 0}, ValueError, r"count is 0; it must lie in \[1, 8\]"),
+        ({"count": 2.5}, TypeError, r"count is 2\.5; it must be a whole number"),
+        ({"count": 2.0}, TypeError, r"count is 2\.0; it must be a whole number"),
+        ({"seed": 0.5}, TypeError, r"seed is 0\.5; it must be a whole number"),
+        ({"kind": "c"}, ValueError, "kind is 'c'; it takes 'a', 'b'"),
+        ({"kind": None}, ValueError, "kind is None; it takes 'a', 'b'"),
+        ({"kind": np.zeros(2)}, ValueError, r"kind is array\(\[0\., 0\.\]\); it takes 'a', 'b'"),
+        ({"power": 3}, ValueError, "power is 3; it takes 1, 2"),
+        ({"clamp": 1}, TypeError, "clamp is 1; it takes True or False"),
+    ],
+)
+def test_a_field_that_its_hint_does_not_allow_is_named(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        check_fields(Knobs(**changes))
+
+
+def test_what_the_hints_allow_passes() -> None:
+    check_fields(Knobs())
+    check_fields(Knobs(share=1, count=np.int64(8), kind="b", power=2, clamp=False))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes"),
+    [
+        (gatys.Settings, {"steps": 2.5}),
+        (training.Settings, {"batch": 1.5}),
+        (training.Settings, {"precision": "half"}),
+        (serving.Settings, {"batch": 2.5}),
+        (serving.Settings, {"places": 2.5}),
+        (fast_training.Recipe, {"normalize": "mean"}),
+        (adain_training.Recipe, {"autoencoder_steps": 2.5}),
+        (distillation.Recipe, {"batch": 3.5}),
+        (distillation.Recipe, {"crop": 0}),
+        (distillation.Recipe, {"learning_rate": -1}),
+        (distillation.Recipe, {"average": 7}),
+        (distillation.Recipe, {"widths": (32, 32, 64, 64, 256, 96, 96, 0)}),
+        (transform_net.Shape, {"blocks": 2.5}),
+        (transform_net.Shape, {"margin": 4.0}),
+        (transform_net.Shape, {"kernels": (9.0, 9)}),
+        (decoders.Shape, {"widths": (4, 4, 6, 6, 8), "coarse": 2.5}),
+    ],
+)
+def test_every_dataclass_of_settings_refuses_what_its_hints_do_not_allow(
+    settings: type[Any], changes: dict[str, Any]
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{[*changes][-1]} "):
+        settings(**changes)

@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -879,3 +880,23 @@ def test_a_thread_that_is_late_is_not_given_to_another() -> None:
         assert closed.value.status_code == 503
 
     asyncio.run(scene())
+
+
+def test_whatever_goes_wrong_on_the_painters_thread_is_an_answer_and_the_next_is_painted(
+    model: AdaIN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what nobody thinks of: an error while the orders of a pass are chosen, or an exit."""
+    chosen, left, good = orders_of(model, [SIZE] * 3)
+    with painting(model, batch=2.5) as one:  # type: ignore[arg-type]
+        assert one.put(chosen)
+        with pytest.raises(TypeError, match="slice indices"):
+            chosen.answer.result(20)
+        one._batch = 4
+        with monkeypatch.context() as patch:
+            patch.setattr(Stylist, "stylize", lambda *_, **__: sys.exit("a planted exit"))
+            assert one.put(left)
+            with pytest.raises(RuntimeError, match="a planted exit"):
+                left.answer.result(20)
+        assert one.put(good)
+        assert good.answer.result(20).image.shape == (1, 3, *SIZE)
+        assert one.painting == 0

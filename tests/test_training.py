@@ -969,9 +969,8 @@ def test_a_setting_out_of_its_range_is_named(name: str) -> None:
 
 
 def test_a_precision_or_device_that_does_not_exist_is_named() -> None:
-    settings = Settings(precision="float16")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="precision is 'float16'; it takes 'auto', 'float32' or"):
-        next(train(Invert(), settings, device="cpu"))
+    with pytest.raises(ValueError, match="precision is 'float16'; it takes 'auto', 'float32', 'b"):
+        Settings(precision="float16")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="device is 'abacus'"):
         next(train(Invert(), TINY, device="abacus"))
 

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 from tqdm import tqdm
@@ -127,7 +127,7 @@ def _settings(options: argparse.Namespace) -> gatys.Settings:
     mixed = weights(options)
     mixing_table(mixed, len(options.style))
     chosen = chosen_fields(options, gatys.Settings) | {"weights": mixed}
-    if chosen.get("init", "noise") not in gatys.CHOICES["init"]:
+    if chosen.get("init", "noise") not in get_args(gatys.Init):
         chosen["init"] = find_picture(chosen["init"], options.size)  # of another shape: refused
     return gatys.preset(options.preset, **chosen)
 

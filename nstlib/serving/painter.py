@@ -78,7 +78,12 @@ class Painter:
         self._is_over = False
         self._seconds: deque[float] = deque([0.2], _REMEMBERED)  # of a picture; a guess at first
         self._thread = threading.Thread(target=self._work, name="nst-painter", daemon=True)
-        self.painting = 0  # how many are painted right now
+        self._in_hand: list[Order] = []
+
+    @property
+    def painting(self) -> int:
+        """How many orders are painted right now."""
+        return len(self._in_hand)
 
     @property
     def waiting(self) -> int:
@@ -126,10 +131,15 @@ class Painter:
 
     def _pass(self) -> bool:
         """Paint what can be painted together, and answer; False at the end."""
-        orders = self._next()
-        made = self._painted(orders) if orders else []
+        made: Sequence[Painted | Exception]
+        try:
+            made = self._painted() if self._take() else []
+        except Exception as error:  # whatever it is, it is the answer, and the next one is painted
+            made = [error] * self.painting
+        except BaseException as error:  # even an exit: nobody is to wait for a thread that is gone
+            made = [RuntimeError(f"painting was ended by {error!r}")] * self.painting
         with self._changed:  # who has an answer has left its place
-            self.painting = 0
+            orders, self._in_hand = self._in_hand, []
         for order, one in zip(orders, made, strict=True):
             if isinstance(one, Exception):
                 order.answer.set_exception(one)
@@ -137,38 +147,35 @@ class Painter:
                 order.answer.set_result(one)
         return bool(orders)
 
-    def _next(self) -> list[Order]:
-        """Wait for orders, and return those of the next pass; none at the end."""
+    def _take(self) -> bool:
+        """Wait for orders, and take those of the next pass in hand; False at the end."""
         with self._changed:
             while not self._is_over:
-                orders = self._alike()
-                if orders:
-                    self.painting = len(orders)
-                    return orders
+                while self._waiting and not self._in_hand:
+                    self._take_one(self._waiting[0])
+                if self._in_hand:
+                    self._take_alike(self._in_hand[0])
+                    return True
                 self._changed.wait()
-        return []
+        return False
 
-    def _alike(self) -> list[Order]:
-        """Take the first order that is still wanted, and others that can be painted with it."""
-        while self._waiting:
-            first = self._waiting.popleft()
-            if not first.answer.set_running_or_notify_cancel():
-                continue  # its client has gone
-            chosen = [order for order in self._waiting if order.kind == first.kind]
-            chosen = chosen[: self._batch - 1]
-            for order in chosen:
-                self._waiting.remove(order)
-            return [first, *(o for o in chosen if o.answer.set_running_or_notify_cancel())]
-        return []
+    def _take_alike(self, first: Order) -> None:
+        """Take others that can be painted with the first one, as many as there may be."""
+        alike = [order for order in self._waiting if order.kind == first.kind]
+        for order in alike[: self._batch - 1]:
+            self._take_one(order)
 
-    def _painted(self, orders: Sequence[Order]) -> Sequence[Painted | Exception]:
-        """Return an answer for each of the orders of one pass."""
-        started = time.perf_counter()
-        try:
-            with allocation_named():
-                pictures = together(self._stylist, orders).cpu()  # waits for the device
-        except Exception as error:  # whatever it is, it is the answer, and the next one is painted
-            return [error] * len(orders)
+    def _take_one(self, order: Order) -> None:
+        """Take an order in hand that waits, if it is still wanted: its client may have gone."""
+        self._waiting.remove(order)
+        if order.answer.set_running_or_notify_cancel():
+            self._in_hand.append(order)
+
+    def _painted(self) -> Sequence[Painted]:
+        """Return what is made of the orders in hand, in one pass."""
+        orders, started = self._in_hand, time.perf_counter()
+        with allocation_named():
+            pictures = together(self._stylist, orders).cpu()  # waits for the device
         seconds = time.perf_counter() - started
         with self._changed:
             self._seconds.append(seconds / len(orders))

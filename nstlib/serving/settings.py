@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from nstlib.config import Range, ranges_of
+from nstlib.config import Range, check_fields
+
+FILES = 2  # that a request may hold: a photo, and a style picture
 
 
 @dataclass(frozen=True)
 class Settings:
     """The limits of a server: what goes over one is refused with a sentence that says so.
 
-    What it holds stays below about ``uploads * max_bytes`` on disk, and in memory
+    What it holds stays below about ``(uploads + places) * max_bytes`` on disk, where files go that are
+    over a megabyte, and in memory ``(uploads + places) * 2`` megabytes of smaller ones,
     ``places * max_painted * 12`` bytes of photos that wait, ``kept_bytes`` of pictures that may be
     asked for again, ``max_painted * 300`` of what the model saw of the last four, what decoding two
     pictures of ``max_pixels`` takes, and painting ``batch`` of ``max_painted``.
 
     Raises:
-        ValueError, TypeError: a limit is out of its range, or no number.
+        ValueError, TypeError: a limit is out of its range, no number, or not whole.
 
     Example:
         >>> Settings(places=4).places
@@ -46,5 +49,4 @@ class Settings:
     ] = 512
 
     def __post_init__(self) -> None:
-        for name, limits in ranges_of(Settings).items():
-            limits.check(name, getattr(self, name))
+        check_fields(self)
