@@ -23,6 +23,7 @@ import psutil
 import pytest
 import torch
 from fastapi.responses import JSONResponse
+from starlette import formparsers
 from starlette.types import Message, Receive, Scope, Send
 from test_adain_model import picture
 from test_images import bomb_gif, bomb_jpeg, bomb_png, bomb_tiff, bomb_webp
@@ -631,3 +632,37 @@ def test_when_to_come_again_is_reckoned_from_what_waits() -> None:
         painter.put(Order(torch.zeros(1, 3, 4, 4), [], [], 1.0, None))
     assert painter.seconds_to_wait() == 2  # 9 · 0.2 s
     assert full(7).headers == {"Retry-After": "7"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ([(f"f{n}", (f"{n}.png", bytes(1000))) for n in range(100)], "too many files"),
+        ([("style", (None, "ash")) for _ in range(1000)], "too many fields"),
+        ([("style", (None, "a" * 9000))], "part exceeded maximum size of 8KB"),
+    ],
+)
+def test_a_form_holds_two_files_and_short_texts_and_no_more_is_taken_in(
+    folder: Path,
+    model: AdaIN,
+    photo: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[Any],
+    reason: str,
+) -> None:
+    """Each file that arrives is in memory up to a megabyte: how many there may be is bounded first."""
+    held = []
+
+    class Counted(formparsers.SpooledTemporaryFile):
+        def __init__(self, *given: Any, **options: Any) -> None:
+            held.append(self)
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(formparsers, "SpooledTemporaryFile", Counted)
+    with serving(folder, model) as client:
+        reply = client.post("/stylize", files=[("photo", ("a.png", photo)), *parts])
+        sentence = "it takes 2 files and 21 texts of up to 8,192 bytes each"
+        refused(reply, 400, f"the form is not one to be read, {reason}: {sentence}")
+        assert len(held) <= 2
+        assert all(file.closed for file in held)
+        assert ask(client, photo).is_success

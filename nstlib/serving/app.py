@@ -26,6 +26,7 @@ from nstlib.adain import AdaIN, load_adain
 from nstlib.datasets import picture_paths
 from nstlib.losses import mixing_weights
 from nstlib.serving.answers import KINDS, accepted, answer
+from nstlib.serving.forms import bounded
 from nstlib.serving.gate import Gate
 from nstlib.serving.painter import Order, Painted, Painter
 from nstlib.serving.problems import Problem, Refusal, add_handlers, full, stopping, told
@@ -214,12 +215,15 @@ class Server:
     def add_routes(self, app: FastAPI) -> None:
         """Add what answers with data."""
         pictures = {kind: {"schema": _schema(kind)} for kind in KINDS}
-        app.post(
+        app.router.add_api_route(
             "/stylize",
+            self.stylize,
+            methods=["POST"],
             summary="A photo in a style, or in a mixture of styles",
             responses={200: {"content": pictures, "description": "The picture."}, **_REFUSALS},
             response_class=Response,
-        )(self.stylize)
+            route_class_override=bounded(self._settings),
+        )
         app.get("/styles", summary="The styles that there are")(self.styles)
         app.get("/healthz", summary="How the server does, and its limits")(self.health)
 

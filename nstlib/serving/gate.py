@@ -18,7 +18,7 @@ _LINGER = 2  # seconds in which a client that is refused may end to send, and co
 
 
 class Gate:
-    """Holds each request to the limits while its body streams in, so that none is held in memory.
+    """Holds each request to the limits while its body streams in, so that no long one is held in memory.
 
     A body's length is counted as it arrives, whatever its header says. ``scope["since"]`` is when a
     request began.
