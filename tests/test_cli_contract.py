@@ -14,7 +14,7 @@ import pytest
 import torch
 from command_line import run
 
-from nstlib import __version__, cli, images
+from nstlib import __version__, cli, gatys, images
 from nstlib.cli import flags
 
 
@@ -290,3 +290,12 @@ def test_the_demo_is_a_command_that_it_tells(
     command = shlex.split(made_by.removeprefix("made by: "))[1:]
     assert run(*command[:-1], "again.png", "--device", "cpu") == 0
     assert torch.equal(images.load_image("again.png"), shown)
+
+
+@pytest.mark.parametrize("prog", ["nst gatys", "nst gallery"])
+def test_the_defaults_that_are_told_of_gatys_are_those_that_run(prog: str) -> None:
+    """They are those of the preset that the command line starts from, not of the dataclass."""
+    found = {action.dest: action for action in COMMANDS[prog]._actions}
+    stands = gatys.preset(found["preset"].default)
+    for name in ("style_weight", "ladder", "average", "steps", "seed"):
+        assert str(found[name].help).endswith(f"({getattr(stands, name)})"), name

@@ -303,14 +303,21 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
 
 
 def add_fields(
-    command: argparse.ArgumentParser, settings: type[Any], leave_out: Sequence[str] = ()
+    command: argparse.ArgumentParser,
+    settings: type[Any],
+    leave_out: Sequence[str] = (),
+    stands: Any = None,
 ) -> None:
-    """Add a flag for each field of a dataclass, in a group that its docstring names."""
+    """Add a flag for each field of a dataclass, in a group that its docstring names.
+
+    ``stands`` is one of them, whose values are told as the defaults in place of the dataclass's.
+    """
     title = (settings.__doc__ or "settings").partition(".")[0]
     group = command.add_argument_group(title)
     for name, parameter in parameters_of(settings).items():
         if name not in leave_out:
-            parameter.add_to(group)
+            default = parameter.default if stands is None else getattr(stands, name)
+            replace(parameter, default=default).add_to(group)
 
 
 def chosen_fields(options: argparse.Namespace, settings: type[Any]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from nstlib.losses import mixing_table, tap_weights
 from nstlib.showing import compare
 from nstlib.stylist import Stylist
 
+PRESET = "picture"  # what the command line starts from
+
 GATYS_EXAMPLES = """
 nst gatys astronaut vortex -o out.png
 nst gatys photo.jpg painting.jpg --size 512 --steps 500 --style-weight 200 -o out.jpg
@@ -75,11 +77,11 @@ def _add_gatys_settings(command: argparse.ArgumentParser) -> None:
     add_encoder(command)
     command.add_argument(
         "--preset",
-        default="picture",
+        default=PRESET,
         choices=gatys.PRESETS,
-        help="where the settings below stand that are not given (%(default)s)",
+        help="where the settings below stand that are not given (%(default)s, whose values they tell)",
     )
-    add_fields(command, gatys.Settings, leave_out=("weights",))
+    add_fields(command, gatys.Settings, leave_out=("weights",), stands=gatys.preset(PRESET))
 
 
 def _run_gatys(options: argparse.Namespace) -> int:
