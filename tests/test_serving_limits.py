@@ -48,6 +48,7 @@ from nstlib.serving import Settings, uploads
 from nstlib.serving.gate import Gate
 from nstlib.serving.painter import Order
 from nstlib.serving.problems import full
+from nstlib.serving.runner import Impatient
 from nstlib.serving.uploads import Uploads
 
 MOST = 50_000  # bytes of a request, where that is tested
@@ -666,3 +667,50 @@ def test_a_form_holds_two_files_and_short_texts_and_no_more_is_taken_in(
         assert len(held) <= 2
         assert all(file.closed for file in held)
         assert ask(client, photo).is_success
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost:"])
+def test_a_header_that_does_not_come_closes_the_connection(
+    served: httpx.Client, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Impatient, "seconds", 0.3)
+    began = time.monotonic()
+    with connected(served) as connection:
+        connection.sendall(sent)
+        assert to_end(connection) == b""
+        assert 0.2 < time.monotonic() - began < 3
+
+
+def test_the_time_of_a_header_is_of_the_whole_and_of_each(
+    served: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then does not prolong it, and a second request's half header is closed, too."""
+    monkeypatch.setattr(Impatient, "seconds", 0.3)
+    request = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+    with connected(served) as connection:
+        for _ in range(2):  # a connection may go on, also for longer than a header may take
+            connection.sendall(request)
+            assert status_of(answer_of(connection)) == 200
+            time.sleep(0.4)
+        connection.settimeout(0.05)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):  # closed while it is sent
+            for place in range(len(request)):
+                connection.sendall(request[place : place + 1])
+                with contextlib.suppress(TimeoutError):
+                    assert connection.recv(65536) == b""
+                    break
+        assert 0.2 < time.monotonic() - began < 1.5
+
+
+def test_a_body_may_take_longer_than_a_header(
+    served: httpx.Client, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Impatient, "seconds", 0.1)
+    request = whole(served, photo)
+    with connected(served) as connection:
+        connection.sendall(request[:-100])
+        time.sleep(0.25)
+        connection.sendall(request[-100:])
+        assert status_of(connection.recv(65536)) == 200
+        to_end(connection)

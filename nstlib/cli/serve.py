@@ -18,7 +18,8 @@ nst serve
 nst serve --port 8080 --styles paintings/
 nst serve --port 0 --places 8 --max-painted 1000000
 """
-NOTES = """It stops at Ctrl-C. Several processes: uvicorn --factory nstlib.serving:create_app --workers 4"""
+NOTES = """It stops at Ctrl-C. Several processes: uvicorn --factory nstlib.serving:create_app --workers 4
+(behind a proxy: by itself, uvicorn waits for ever for a header that does not come)"""
 
 
 def add_serve(commands: Any) -> None:

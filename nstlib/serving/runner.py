@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _GRACE = 10  # seconds that requests have to end, when the server stops
 
@@ -82,4 +85,43 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
 
 def configured(app: FastAPI, log_level: str = "info") -> uvicorn.Config:
     """Return how uvicorn is to run an application."""
-    return uvicorn.Config(app, log_level=log_level, timeout_graceful_shutdown=_GRACE)
+    return uvicorn.Config(
+        app, http=Impatient, log_level=log_level, timeout_graceful_shutdown=_GRACE
+    )
+
+
+class Impatient(H11Protocol):
+    """HTTP, as uvicorn speaks it; but a connection whose next header is not whole in time is closed.
+
+    Of itself, uvicorn waits for ever for a first byte, and for the rest of a header that has begun:
+    whoever sends none could hold all the connections that a process may have.
+    """
+
+    seconds = 10.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first header."""
+        super().connection_made(transport)
+        self._closing: asyncio.TimerHandle | None = None
+        self._wait_if_a_header_is_due()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes: more of a header, or of a body, for which the gate waits."""
+        super().data_received(data)
+        self._wait_if_a_header_is_due()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait_if_a_header_is_due(self) -> None:
+        if self.conn.their_state is not h11.IDLE:  # a whole header has come
+            self._wait_no_more()
+        elif self._closing is None:  # what came before does not prolong it
+            self._closing = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
