@@ -302,3 +302,25 @@ def test_a_thread_may_be_told_to_share_its_work_among_fewer() -> None:
     assert torch.get_num_threads() == usual
     fewer.close()
     same.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"alpha": [0.5] * 5 + [1.5]}, r"alpha is 1\.5; it must lie in \[0, 1\]"),
+        ({"alpha": -1.0}, r"alpha is -1\.0; it must lie in \[0, 1\]"),
+        ({"weights": [[1.0, 1.0]] * 5 + [[0.0, 0.0]]}, "weights is"),
+        ({"weights": [[1.0, 1.0, 1.0]] * 6}, r"weights has shape \(6, 3\); it takes \(2,\) or"),
+        ({"weights": [1.0, -1.0]}, "weights is"),
+    ],
+)
+@pytest.mark.parametrize("of_net", [False, True])
+def test_a_value_of_a_late_frame_that_is_wrong_is_told_before_the_first(
+    model: AdaIN, net: TransformNet, given: dict[str, Any], said: str, of_net: bool
+) -> None:
+    """Also where nobody knows how many frames there will be."""
+    painter: Any = (net, ["a", "b"]) if of_net else (model, list(STYLES))
+    if of_net and "alpha" in given:
+        said = "a fast net has none: style_weight is its dial"
+    with pytest.raises(ValueError, match=said):
+        stylize(iter(FRAMES), *painter, **given)

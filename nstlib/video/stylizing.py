@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from nstlib import color
-from nstlib.adain import AdaIN
+from nstlib.adain import AdaIN, check_alphas
 from nstlib.flow import Method, check_method
+from nstlib.losses import mixing_table
 from nstlib.memory import reused_memory
 from nstlib.styles import Style
 from nstlib.stylist import NetStylist, Stylist
@@ -156,17 +157,24 @@ class _Painter:
                         "keep_color='match' recolours pictures; style has what was taken from one"
                     )
             self._known: Any = self._styles if self.matches else self._seen(self._styles)
+            count = sum(map(len, self._known))
         elif isinstance(model, TransformNet):
             if alpha is not None:
                 raise ValueError(f"alpha is {alpha}; a fast net has none: style_weight is its dial")
             self._place, self._stylist = model.head.weight.device, NetStylist(model)
             self._known = style
+            count = 1 if style is None or isinstance(style, str) else len(style)
         else:
             found = type(model).__name__
             raise TypeError(f"model is a {found}; it takes an AdaIN or a TransformNet")
+        # Of all frames, before the first: what is wrong is told at once, not an hour later.
+        if alpha is not None:
+            check_alphas(alpha)
+        if weights is not None:
+            mixing_table(torch.as_tensor(weights), count)
 
     def check_count(self, frames: int) -> None:
-        """Raise ValueError where there are fewer values than frames: at once, not an hour later."""
+        """Raise ValueError where there are fewer values than frames."""
         for name, values in self._tables.items():
             if len(values) < frames:
                 raise ValueError(f"{name} is given for {len(values)} frames; the clip has {frames}")
