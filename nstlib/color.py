@@ -11,6 +11,8 @@ Reference:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -71,7 +73,26 @@ def keep_color(painted: Tensor, photo: Tensor) -> Tensor:
     return (light + share * color).clamp(0, 1)  # which takes away what rounding leaves
 
 
-def match_color(image: Tensor, target: Tensor) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Colors:
+    """What :func:`match_color` has to know of a picture: mean (N, 3) and covariance (N, 3, 3)."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def colors_of(image: Tensor) -> Colors:
+    """Return the colours of an image (N, 3, H, W).
+
+    Example:
+        >>> colors_of(torch.full((1, 3, 2, 2), 0.5)).mean.tolist()
+        [[0.5, 0.5, 0.5]]
+    """
+    # Exactly, and so on the CPU: not every device has float64.
+    return Colors(*covariance_of(image.detach().cpu().double().flatten(2)))
+
+
+def match_color(image: Tensor, target: Tensor | Colors) -> Tensor:
     r"""Return ``image`` with its colours moved so that mean and covariance are those of ``target``.
 
     .. math:: x = A\,(p - \mu_p) + \mu_t, \qquad A\,\Sigma_p\,A = \Sigma_t
@@ -82,7 +103,8 @@ def match_color(image: Tensor, target: Tensor) -> Tensor:
 
     Args:
         image: (N, 3, H, W) in [0, 1].
-        target: (1, 3, H', W') in [0, 1], whose colours are wanted; or as many as there are images.
+        target: (1, 3, H', W') in [0, 1], whose colours are wanted; or as many as there are images;
+            or what :func:`colors_of` returned.
 
     Raises:
         TypeError, ValueError: no such pictures.
@@ -95,13 +117,13 @@ def match_color(image: Tensor, target: Tensor) -> Tensor:
         True
     """
     check_image("image", image, batch=True)
-    check_image("target", target, batch=True)
-    if len(target) not in (1, len(image)):
-        raise ValueError(f"target is {len(target)} pictures; it must be 1, or {len(image)}")
-    # Exactly, and so on the CPU: not every device has float64.
-    colors = image.detach().cpu().double().flatten(2)  # (N, 3, H·W)
-    mean, covariance = covariance_of(colors)
-    wanted_mean, wanted = covariance_of(target.detach().cpu().double().flatten(2))
-    linear = transport(covariance, root_of(wanted))  # (N, 3, 3)
-    moved = linear @ (colors - mean[..., None]) + wanted_mean[..., None]
+    if not isinstance(target, Colors):
+        check_image("target", target, batch=True)
+        target = colors_of(target)
+    if len(target.mean) not in (1, len(image)):
+        raise ValueError(f"target is {len(target.mean)} pictures; it must be 1, or {len(image)}")
+    own = colors_of(image)
+    linear = transport(own.covariance, root_of(target.covariance))  # (N, 3, 3)
+    pixels = image.detach().cpu().double().flatten(2)  # (N, 3, H·W)
+    moved = linear @ (pixels - own.mean[..., None]) + target.mean[..., None]
     return moved.to(image.dtype).to(image.device).view(image.shape).clamp(0, 1)

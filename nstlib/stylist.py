@@ -85,7 +85,8 @@ class Stylist:
         self._resized = Kept(resize, 2 * kept)
         self._content = Kept(model.content_or_photo, kept)
         self.style = Kept(model.style, 4 * kept)
-        self._recolored = Kept(color.match_color, 4 * kept)
+        self._colors = Kept(color.colors_of, kept)
+        self._recolored = Kept(color.match_color, 4 * kept)  # which so hold no photo
 
     def stylize(
         self,
@@ -169,7 +170,9 @@ class Stylist:
         """Return the statistics of a style, in the photo's colours where they are to match."""
         if not isinstance(style, Style):
             check_image("style", style)
-            return self.style(self._recolored(style, photo) if keep_color == "match" else style)
+            if keep_color == "match":
+                style = self._recolored(style, self._colors(photo))
+            return self.style(style)
         if keep_color == "match":
             raise ValueError(
                 "keep_color='match' recolours pictures; style has what was taken from one"

@@ -1026,3 +1026,16 @@ def test_photos_that_cannot_be_painted_together_are_refused(
 def test_a_batch_in_a_list_is_refused(model: AdaIN, paintings: list[Tensor]) -> None:
     with pytest.raises(ValueError, match="content"):
         Stylist(model).stylize([picture(9, 12, count=2)], paintings[0])
+
+
+def test_of_photos_that_styles_were_matched_to_no_more_are_held_than_are_kept(
+    model: AdaIN, paintings: list[Tensor]
+) -> None:
+    """A server's memory is reckoned so: what is left of the others is a few numbers of their colours."""
+    painter, photos = Stylist(model, kept=2), []
+    for seed in range(5):
+        photo = picture(*SIZE, seed=seed)
+        photos.append(weakref.ref(photo))
+        painter.stylize(photo, paintings, keep_color="match")
+    del photo
+    assert [one() is not None for one in photos] == [False, False, False, True, True]
