@@ -758,7 +758,7 @@ def test_evaluate_runs_gatys_on_a_few_pairs_of_different_pictures(
     assert tuple(equal["alpha"] for equal in content["equal"]) == evaluation.ALPHAS
 
 
-@pytest.mark.parametrize("flag", ["--contents", "--count", "--gatys-pairs"])
+@pytest.mark.parametrize("flag", ["--photo-count", "--style-count", "--gatys-pairs"])
 def test_evaluate_needs_one_of_each_at_least(
     flag: str, held_out: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -301,13 +301,13 @@ def test_the_command_judges_what_is_held_out_and_writes_what_it_prints(
 def test_the_command_takes_as_many_as_it_is_told(
     held_out: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*held_out, "--contents", "1", "--count", "2", "--out", tmp_path) == 0
+    assert run(*held_out, "--photo-count", "1", "--style-count", "2", "--out", tmp_path) == 0
     assert capsys.readouterr().out.startswith("1 photos × 2 styles")
     content = json.loads((tmp_path / "adain-control.json").read_text(encoding="utf-8"))
     assert len(content["colors"]) == len(content["matches"]) == 3 * 2
 
 
-@pytest.mark.parametrize("flag", ["--contents", "--count"])
+@pytest.mark.parametrize("flag", ["--photo-count", "--style-count"])
 def test_the_command_needs_one_of_each_at_least(
     flag: str, held_out: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

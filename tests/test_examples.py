@@ -59,13 +59,12 @@ IN_A_HURRY = {
     "--autoencoder-steps": "1",
     "--batch": "2",
     "--columns": "3",
-    "--contents": "1",
-    "--count": "1",
     "--crop": "32",
     "--gatys-pairs": "1",
     "--large": "80 96",
     "--painted": "1",
     "--pairs": "pairs.csv",
+    "--photo-count": "1",
     "--rehearsed": "1",
     "--repeats": "2",
     "--runs": "2",
@@ -73,6 +72,7 @@ IN_A_HURRY = {
     "--shown": "48",
     "--size": "64",
     "--steps": "3",  # as many as there are sizes of Gatys' ladder
+    "--style-count": "1",
     "--style-size": "48",
     "--warm-up": "2",
 }

@@ -86,7 +86,7 @@ def add_evaluate(commands: Any) -> None:
     fast.add_argument(
         "--photos", type=Path, required=True, help="a folder, of which the held-out are taken"
     )
-    fast.add_argument("--count", type=whole, default=20, help="so many of them (%(default)s)")
+    fast.add_argument("--photo-count", type=whole, default=20, help="so many of them (%(default)s)")
     fast.add_argument(
         "--style-weights", type=numbers(float, "1,10,100"), help="places of the dial (its own)"
     )
@@ -131,12 +131,15 @@ def add_evaluate(commands: Any) -> None:
 
 def _add_folders(command: argparse.ArgumentParser, photos: int, styles: int) -> None:
     """Add the flags that name folders of pictures, and how many are taken of each."""
-    for kind, flag, count in (("photos", "--contents", photos), ("styles", "--count", styles)):
+    for kind, count in (("photo", photos), ("style", styles)):
         command.add_argument(
-            f"--{kind}", type=Path, required=True, help="a folder, of which the held-out are taken"
+            f"--{kind}s", type=Path, required=True, help="a folder, of which the held-out are taken"
         )
         command.add_argument(
-            flag, type=whole, default=count, help=f"so many {kind}, from all over it (%(default)s)"
+            f"--{kind}-count",
+            type=whole,
+            default=count,
+            help=f"so many {kind}s, from all over it (%(default)s)",
         )
 
 
@@ -169,15 +172,13 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     from nstlib.transform_net import load_net
 
     net, judge = load_net(options.net), load_encoder("vgg19")
-    if options.count < 1:
-        raise ValueError(f"--count is {options.count}; it must be at least 1")
     names = net.shape.styles or ("its style",)
     pictures = options.style or names
     if len(pictures) != len(names):
         raise ValueError(f"--style names {len(pictures)} pictures; the net has {len(names)} styles")
     size = evaluation.SIZE
     styles = {n: find_picture(p, size) for n, p in zip(names, pictures, strict=True)}
-    paths = picture_paths(options.photos, split="held-out")[: options.count]
+    paths = picture_paths(options.photos, split="held-out")[: options.photo_count]
     photos = {
         str(path.relative_to(options.photos)): load_image(path, size=size, crop=True)
         for path in paths
@@ -199,10 +200,8 @@ def _run_evaluate_adain(options: argparse.Namespace) -> None:
     from nstlib import benchmarks, evaluation
     from nstlib.adain import load_adain
 
-    if options.gatys_pairs < 1:
-        raise ValueError(f"--gatys-pairs is {options.gatys_pairs}; it must be at least 1")
-    photos = _held_out(options.photos, "--contents", options.contents, crop=True)
-    styles = _held_out(options.styles, "--count", options.count, crop=False)
+    photos = _held_out(options.photos, options.photo_count, crop=True)
+    styles = _held_out(options.styles, options.style_count, crop=False)
     model, judge = load_adain(options.model), load_encoder("vgg19")
     make_folder(options.out / "adain-quality.json")
     judged = evaluation.evaluate_adain(model, judge, photos, styles)
@@ -233,8 +232,8 @@ def _run_evaluate_control(options: argparse.Namespace) -> None:
     from nstlib import benchmarks, control_evaluation, evaluation
     from nstlib.adain import load_adain
 
-    photos = _held_out(options.photos, "--contents", options.contents, crop=True)
-    styles = _held_out(options.styles, "--count", options.count, crop=False)
+    photos = _held_out(options.photos, options.photo_count, crop=True)
+    styles = _held_out(options.styles, options.style_count, crop=False)
     pictures = (load_adain(options.model), load_encoder("vgg19"), photos, styles)
     make_folder(options.out / "adain-control.json")
     count = 3 * len(photos) * len(styles)  # ways to keep colours, and ways to match
@@ -281,14 +280,12 @@ def _run_evaluate_video(options: argparse.Namespace) -> None:
     print(f"\n{video_evaluation.steadiness_table(results, by='clip')}")
 
 
-def _held_out(folder: Path, flag: str, count: int, crop: bool) -> dict[str, Tensor]:
+def _held_out(folder: Path, count: int, crop: bool) -> dict[str, Tensor]:
     """Return so many held-out pictures of a folder, by their paths in it."""
     from nstlib import evaluation
     from nstlib.datasets import picture_paths
     from nstlib.images import load_image
 
-    if count < 1:
-        raise ValueError(f"{flag} is {count}; it must be at least 1")
     paths = evaluation.spread(picture_paths(folder, split="held-out"), count)
     size = evaluation.SIZE
     return {path.relative_to(folder).as_posix(): load_image(path, size, crop) for path in paths}
