@@ -38,7 +38,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated, Any
 
 import torch
@@ -49,9 +48,16 @@ from nstlib import config, kernels
 from nstlib.config import Range
 from nstlib.datasets import Crops
 from nstlib.encoders import SLIM_WIDTHS, Encoder, check_taps, checked_widths
-from nstlib.errors import WeightsError
-from nstlib.weights import save_checkpoint, save_weights
+from nstlib.training import diverged
+from nstlib.weights import (
+    check_checkpoint,
+    checkpoint_named,
+    read_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
 
+_WHAT = "distillation"  # what a checkpoint is one of
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 LOOKED_AT = 48  # crops that the student's beginning is fitted to
 TAPS = tuple(f"relu{b}_{i}" for b, depth in enumerate((2, 2, 4), 1) for i in range(1, depth + 1))
@@ -212,15 +218,10 @@ def distill(
     Raises:
         ValueError: the checkpoint belongs to another recipe, or has no folder to lie in.
         WeightsError: the checkpoint cannot be read.
-        FloatingPointError: the loss is no longer a number.
+        DivergenceError: the loss is no longer a number.
     """
     recipe = recipe or Recipe()
-    if checkpoint.suffix != ".pt" or checkpoint.is_dir() or not checkpoint.parent.is_dir():
-        raise ValueError(
-            f"checkpoint is {str(checkpoint)!r}; it must be a .pt file in a folder that exists"
-        )
-    if every < 1:
-        raise ValueError(f"every is {every}; it must be at least 1")
+    check_checkpoint(checkpoint, every)
     if crops.crop != recipe.crop:
         raise ValueError(f"crops are of {crops.crop} px; the recipe's crop is {recipe.crop}")
     check_taps(teacher, TAPS, "a teacher")
@@ -265,7 +266,7 @@ def distill(
         maps, matrices = prediction_losses(student, teacher, image, dtype)
         loss = maps + recipe.gram_weight * matrices
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+            raise diverged(f"the loss is {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -443,14 +444,13 @@ def _resume(path: Path, recipe: Recipe, state: dict[str, Any], generator: torch.
     """Load ``path`` where it exists; return the first step that is still to be done."""
     if not path.is_file():
         return 1
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        theirs = content["recipe"]
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, UnpicklingError) as error:
-        raise WeightsError(f"{path}: is no checkpoint of a distillation ({error})") from error
+    content = read_checkpoint(path, _WHAT)
+    with checkpoint_named(path, _WHAT):
+        theirs, done = content["recipe"], int(content["step"])
     if theirs != asdict(recipe):
         raise ValueError(f"checkpoint is {str(path)!r}, of recipe {theirs}; this one is {recipe}")
-    for name, part in state.items():
-        part.load_state_dict(content[name])
-    generator.set_state(content["generator"])
-    return int(content["step"]) + 1
+    with checkpoint_named(path, _WHAT):
+        for name, part in state.items():
+            part.load_state_dict(content[name])
+        generator.set_state(content["generator"])
+    return done + 1

@@ -29,3 +29,7 @@ class TilesWarning(UserWarning):
 
 class WeightsError(NstError):
     """Weights are missing, damaged or of another model; the message names both ways out."""
+
+
+class DivergenceError(ArithmeticError):
+    """A run left the numbers: its loss, or what it makes, is infinite or none; it says what helps."""

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import config, kernels, losses
+from nstlib import config, errors, kernels, losses
 from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
 from nstlib.images import check_image, resize
@@ -192,7 +192,7 @@ class Step:
     seconds: float  # since the start
 
 
-class DivergenceError(ArithmeticError):
+class DivergenceError(errors.DivergenceError):
     """The run left the numbers; ``image`` is the last good picture."""
 
     def __init__(self, message: str, image: Tensor) -> None:

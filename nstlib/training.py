@@ -14,7 +14,6 @@ import math
 import os
 import statistics
 import time
-import zipfile
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -32,11 +31,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from nstlib import config
 from nstlib.config import Precision, Range
-from nstlib.errors import WeightsError
+from nstlib.errors import DivergenceError
 from nstlib.images import save_image
 from nstlib.memory import allocation_named, reused_memory
-from nstlib.weights import save_checkpoint
+from nstlib.weights import check_checkpoint, checkpoint_named, read_checkpoint, save_checkpoint
 
+_WHAT = "training"  # what a checkpoint is one of
 Batch = dict[str, Tensor]
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -122,10 +122,6 @@ class Task(ABC, Generic[Model]):
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Return what learns, in groups that may have a ``lr`` of their own."""
         return [{"params": list(self.model.parameters())}]
-
-
-class DivergenceError(ArithmeticError):
-    """The loss, or a weight, is no longer a number; the last checkpoint is as it was."""
 
 
 def train(
@@ -239,7 +235,7 @@ class _Run(Generic[Model]):
             terms = self.task.losses(self.model, here)
         losses = _mean_over_processes(terms)
         if not math.isfinite(losses["total"]):
-            raise _diverged(f"the loss is {losses['total']} at step {self.step + 1}")
+            raise diverged(f"the loss is {losses['total']} at step {self.step + 1}")
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(terms["total"])
@@ -265,7 +261,7 @@ class _Run(Generic[Model]):
         """Raise DivergenceError for weights whose loss would be no number: none are written."""
         for name, value in self.task.model.state_dict().items():
             if not value.isfinite().all():
-                raise _diverged(f"{name} is no number after step {self.step}")
+                raise diverged(f"{name} is no number after step {self.step}")
 
     def save(self) -> None:
         """Write the averaged model, then the checkpoint: a run that stops in between redoes both."""
@@ -282,9 +278,8 @@ class _Run(Generic[Model]):
         path = self.checkpoint
         if path is None or not path.is_file():
             return
-        with _damage_named(path):
-            _check_sums(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_checkpoint(path, _WHAT)
+        with checkpoint_named(path, _WHAT):
             found, done = {**content["task"], **content["settings"]}, int(content["step"])
         for name, value in {**self.task.config, **asdict(self.settings)}.items():
             # A longer run may take up a shorter one: only the fall at its end moves.
@@ -297,7 +292,7 @@ class _Run(Generic[Model]):
             raise ValueError(
                 f"steps is {self.settings.steps}; the checkpoint '{path}' has done {done}"
             )
-        with _damage_named(path):
+        with checkpoint_named(path, _WHAT):
             for name, part in self._parts().items():
                 part.load_state_dict(content[name])
         self.step = done
@@ -327,7 +322,8 @@ def _batch_named(batch: int) -> Iterator[None]:
         ) from error
 
 
-def _diverged(what: str) -> DivergenceError:
+def diverged(what: str) -> DivergenceError:
+    """Return the error of a training whose loss, or a weight, is no longer a number."""
     return DivergenceError(
         f"{what}; the last checkpoint is as it was. A lower learning_rate or a longer warm_up may "
         "help"
@@ -364,34 +360,8 @@ def _average(
         mean.lerp_(value, 1 - kept)
 
 
-def _check_sums(path: Path) -> None:
-    """Raise ValueError unless each part of a zip file, as torch writes them, has its checksum.
-
-    ``torch.load`` does not look at them, and would go on from a weight with a wrong bit.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if (part := archive.testzip()) is not None:
-            raise ValueError(f"{part} in it is not as it was written")
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file leads to into an error that names it."""
-    try:
-        yield
-    except Exception as error:  # no list of kinds would be whole: any byte may be wrong
-        raise WeightsError(f"{path}: is no checkpoint of a training ({error})") from error
-
-
 def _check(settings: Settings, checkpoint: Path | None, every: int) -> None:
-    if checkpoint is not None and (
-        checkpoint.suffix != ".pt" or checkpoint.is_dir() or not checkpoint.parent.is_dir()
-    ):
-        raise ValueError(
-            f"checkpoint is {str(checkpoint)!r}; it must be a .pt file in a folder that exists"
-        )
-    if every < 1:
-        raise ValueError(f"every is {every}; it must be at least 1")
+    check_checkpoint(checkpoint, every)
     if settings.batch % _world():
         raise ValueError(
             f"batch is {settings.batch}, which {_world()} processes cannot share out evenly"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,42 @@ def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     torch.save(dict(content), buffer)
     with replaced(path) as unfinished:
         unfinished.write_bytes(buffer.getbuffer())
+
+
+def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
+    """Return what :func:`save_checkpoint` wrote, each part of it as it was written.
+
+    ``torch.load`` alone looks at no checksum, and would go on from a weight with a wrong bit.
+
+    Raises:
+        WeightsError: it is damaged, or no checkpoint of ``what``.
+    """
+    with checkpoint_named(path, what):
+        with zipfile.ZipFile(path) as archive:
+            if (part := archive.testzip()) is not None:
+                raise ValueError(f"{part} in it is not as it was written")
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+@contextmanager
+def checkpoint_named(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged checkpoint leads to into an error that names it."""
+    try:
+        yield
+    except Exception as error:  # no list of kinds would be whole: any byte may be wrong
+        raise WeightsError(f"{path}: is no checkpoint of a {what} ({error})") from error
+
+
+def check_checkpoint(checkpoint: Path | None, every: int) -> None:
+    """Raise ValueError unless a checkpoint can be written there, every so many steps."""
+    if checkpoint is not None and (
+        checkpoint.suffix != ".pt" or checkpoint.is_dir() or not checkpoint.parent.is_dir()
+    ):
+        raise ValueError(
+            f"checkpoint is {str(checkpoint)!r}; it must be a .pt file in a folder that exists"
+        )
+    if every < 1:
+        raise ValueError(f"every is {every}; it must be at least 1")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

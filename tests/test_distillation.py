@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from test_training import on_a_disk_that_is_full_for
 from torch import Tensor, nn
 
-from nstlib import WeightsError, distillation, kernels, weights
+from nstlib import WeightsError, distillation, gatys, kernels, training, weights
 from nstlib.datasets import Crops, generator_of
 from nstlib.distillation import (
     STYLE_TAPS,
@@ -33,6 +33,7 @@ from nstlib.distillation import (
     unit_energy,
 )
 from nstlib.encoders import SLIM_WIDTHS, Encoder, load_encoder, random_encoder
+from nstlib.errors import DivergenceError
 
 # The slim encoder's, an eighth of them: wide just where it is.
 WIDTHS = tuple(width // 8 for width in SLIM_WIDTHS)
@@ -448,7 +449,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
 ) -> None:
     with torch.no_grad():
         teacher.convs["conv3_1"].bias[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+    with pytest.raises(DivergenceError, match="the loss is nan at step 1; the last checkpoint"):
         train(tmp_path / "slim.pt")
     assert not list(tmp_path.iterdir())
 
@@ -549,3 +550,34 @@ def test_a_batch_has_photos_and_rehearsed_pictures(
 def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recipe(**changes)
+
+
+@pytest.mark.parametrize("name", ["student", "step", "generator", "rehearsal"])
+def test_a_checkpoint_that_lacks_a_part_is_named_and_left_alone(
+    tmp_path: Path, train: Train, name: str
+) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    train(checkpoint, until=2)
+    content = torch.load(checkpoint, weights_only=True)
+    del content[name]
+    torch.save(content, checkpoint)
+    kept = checkpoint.read_bytes()
+    with pytest.raises(WeightsError, match=r"slim\.pt: is no checkpoint of a distillation"):
+        train(checkpoint)
+    assert checkpoint.read_bytes() == kept
+
+
+def test_a_checkpoint_with_a_wrong_bit_in_a_weight_is_refused(tmp_path: Path, train: Train) -> None:
+    checkpoint = tmp_path / "slim.pt"
+    train(checkpoint, until=2)
+    whole = bytearray(checkpoint.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    checkpoint.write_bytes(whole)
+    torch.load(checkpoint, weights_only=True)  # which takes no notice
+    with pytest.raises(WeightsError, match="is not as it was written"):
+        train(checkpoint)
+
+
+def test_the_two_ways_to_diverge_are_of_one_kind() -> None:
+    assert issubclass(gatys.DivergenceError, DivergenceError)
+    assert training.DivergenceError is DivergenceError

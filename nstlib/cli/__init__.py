@@ -19,12 +19,10 @@ from typing import Any
 from tqdm import tqdm
 
 import nstlib
-from nstlib import gatys as gatys_method
-from nstlib import training as training_loop
 from nstlib.cli import adain, bench, demo, fast, gatys, measure, morph, serve, training, video
 from nstlib.cli.flags import UsageError, find_picture
 from nstlib.cli.parsers import USAGE, Parser, one_line
-from nstlib.errors import NstError, TilesWarning, VideoWarning
+from nstlib.errors import DivergenceError, NstError, TilesWarning, VideoWarning
 from nstlib.memory import allocation_named
 
 __all__ = ["find_picture", "main"]
@@ -48,10 +46,7 @@ exit codes:
 """
 
 # What says in a sentence why a run failed. Of any other error it is told what kind it is, too.
-_EXPECTED = (
-    *(NstError, MemoryError, OSError, ImportError, FloatingPointError),
-    *(gatys_method.DivergenceError, training_loop.DivergenceError),
-)
+_EXPECTED = (*(NstError, DivergenceError, MemoryError, OSError, ImportError, FloatingPointError),)
 _TOLD = (TilesWarning, VideoWarning)
 _PACKAGE = Path(nstlib.__file__).parent
 
