@@ -60,9 +60,8 @@ def picture_paths(*folders: str | Path, split: Split = "all", shards: bool = Fal
     if split != "all":
         paths = [path for path in paths if (path.resolve() in held_out) == (split == "held-out")]
     if not paths:
-        raise ValueError(
-            f"no picture of split {split!r} in {' or '.join(map(repr, map(str, folders)))}"
-        )
+        kind = "" if split == "all" else f" of split {split!r}"
+        raise ValueError(f"no picture{kind} in {' or '.join(map(repr, map(str, folders)))}")
     return paths
 
 

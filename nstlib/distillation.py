@@ -82,7 +82,7 @@ class Recipe:
     # The weights that ship are a mean of the last 1/(1 - average) steps.
     average: Annotated[float, Range(0, 0.99999, "memory of the averaged weights that ship")] = 0.999
     rehearsed: Annotated[
-        int, Range(0, 65_535, "of a batch, that the student itself has led towards a style")
+        int, Range(0, 65_535, "pictures of a batch that the student has led towards a style")
     ] = 2
     gram_weight: Annotated[
         float, Range(0, 1e6, "of the error of the Gram matrices, beside that of the maps", log=True)

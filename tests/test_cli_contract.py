@@ -299,3 +299,14 @@ def test_the_defaults_that_are_told_of_gatys_are_those_that_run(prog: str) -> No
     stands = gatys.preset(found["preset"].default)
     for name in ("style_weight", "ladder", "average", "steps", "seed"):
         assert str(found[name].help).endswith(f"({getattr(stands, name)})"), name
+
+
+def test_no_help_tells_a_name_that_only_the_program_uses() -> None:
+    for prog, command in COMMANDS.items():
+        assert "WHOLE_" not in command.format_help(), prog
+
+
+def test_a_command_that_only_holds_others_ends_its_help_with_examples_too() -> None:
+    (held,) = (a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
+    for name in ("train", "evaluate", "bench"):
+        assert f"\nexamples:\n  nst {name}" in held.choices[name].format_help()

@@ -496,7 +496,7 @@ def test_tars_files_and_images_can_be_mixed(folder: Path, shards: Path) -> None:
 def test_tars_are_found_where_they_are_asked_for(folder: Path, shards: Path) -> None:
     assert names(picture_paths(shards, shards=True)) == ["a.tar", "b.TAR"]
     assert len(picture_paths(folder, shards, shards=True)) == 4 + 2
-    with pytest.raises(ValueError, match="no picture of split 'all'"):
+    with pytest.raises(ValueError, match="no picture in '.*shards'"):
         picture_paths(shards)
     manifest = "path,split\ndeep/b.TAR,held-out\n"
     (shards / "MANIFEST.csv").write_text(manifest, encoding="utf-8")

@@ -81,7 +81,9 @@ def _add_flags_of_the_whole(command: argparse.ArgumentParser) -> None:
     add("--size", type=whole, nargs="+", metavar="PIXELS", help="sides of the photo (256)")
     add("--repeats", type=whole, metavar="RUNS", help="timed runs of each (7)")
     add(
-        "--device", help="auto, which is the CPU and a GPU if there is one, cpu, cuda or mps (auto)"
+        "--device",
+        metavar="DEVICE",
+        help="auto, which is the CPU and a GPU if there is one, cpu, cuda or mps (auto)",
     )
     add(
         "--quick",

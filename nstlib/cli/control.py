@@ -81,7 +81,7 @@ def add_style(command: argparse.ArgumentParser, more: str) -> None:
     known = ", ".join(images.style_names())
     style = command.add_argument("style", metavar="[style]", help=f"{OWN_PICTURES}{known}; {more}")
     style.required = False  # with nargs="?" it could not stand after a flag, before Python 3.13
-    add_mixture(command, styles="the style; or again and again for a mixture of several")
+    add_mixture(command, styles="one style, or several to mix: --style a b")
 
 
 def add_mixture(command: argparse.ArgumentParser, styles: str) -> None:

@@ -163,8 +163,17 @@ def add_gallery(commands: Any) -> None:
         commands, "gallery", "stylise each photo by each style, on one sheet", GALLERY_EXAMPLES
     )
     photos = ["astronaut", "chelsea", "coffee"]
-    command.add_argument("--photos", nargs="+", default=photos, help=f"({' '.join(photos)})")
-    command.add_argument("--styles", nargs="+", help="(all that ship, or all that the net knows)")
+    command.add_argument(
+        "--photos",
+        nargs="+",
+        default=photos,
+        help=f"files, or photos that ship ({' '.join(photos)})",
+    )
+    command.add_argument(
+        "--styles",
+        nargs="+",
+        help="files, or names of what ships or of the net's styles (all of them)",
+    )
     add_painter(command, otherwise="else Gatys' method paints")
     add_parameters(command, Stylist.stylize, "alpha")
     add_size(command, 256, " of a square")

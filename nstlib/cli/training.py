@@ -70,7 +70,7 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=file_ending_in(".pt"),
         required=True,
-        help="a .pt file; gone on from where it exists",
+        help="a .pt file; resumed if it exists",
     )
 
 
@@ -93,6 +93,11 @@ def _run_distill(options: argparse.Namespace) -> None:
 
 
 # ---------------------------------------------------------------------------------------- train
+
+TRAIN_EXAMPLES = """
+nst train fast --style vortex --content photos/ --checkpoint runs/vortex.pt
+nst train adain --content photos/ --style paintings/ --painted 100 --checkpoint runs/adain.pt
+"""
 
 TRAIN_FAST_EXAMPLES = """
 nst train fast --style vortex --content photos/ --checkpoint runs/vortex.pt
@@ -124,7 +129,7 @@ A .tar file in a folder, such as WebDataset's shards, stands for the pictures in
 
 def add_train(commands: Any) -> None:
     """Add ``nst train`` with its subjects."""
-    command = commands.add_parser("train", help="train a model of your own")
+    command = add_command(commands, "train", "train a model of your own", TRAIN_EXAMPLES)
     subjects = command.add_subparsers(metavar="WHAT")
     _add_train_fast(subjects)
     _add_train_adain(subjects)
