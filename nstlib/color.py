@@ -75,7 +75,7 @@ def keep_color(painted: Tensor, photo: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Colors:
-    """What :func:`match_color` has to know of a picture: mean (N, 3) and covariance (N, 3, 3)."""
+    """What :func:`recolored` has to know of a picture: mean (N, 3) and covariance (N, 3, 3)."""
 
     mean: Tensor
     covariance: Tensor
@@ -92,7 +92,7 @@ def colors_of(image: Tensor) -> Colors:
     return Colors(*covariance_of(image.detach().cpu().double().flatten(2)))
 
 
-def match_color(image: Tensor, target: Tensor | Colors) -> Tensor:
+def match_color(image: Tensor, target: Tensor) -> Tensor:
     r"""Return ``image`` with its colours moved so that mean and covariance are those of ``target``.
 
     .. math:: x = A\,(p - \mu_p) + \mu_t, \qquad A\,\Sigma_p\,A = \Sigma_t
@@ -103,8 +103,7 @@ def match_color(image: Tensor, target: Tensor | Colors) -> Tensor:
 
     Args:
         image: (N, 3, H, W) in [0, 1].
-        target: (1, 3, H', W') in [0, 1], whose colours are wanted; or as many as there are images;
-            or what :func:`colors_of` returned.
+        target: (1, 3, H', W') in [0, 1], whose colours are wanted; or as many as there are images.
 
     Raises:
         TypeError, ValueError: no such pictures.
@@ -116,10 +115,19 @@ def match_color(image: Tensor, target: Tensor | Colors) -> Tensor:
         >>> bool((matched.mean() - target.mean()).abs() < 1e-5)
         True
     """
+    check_image("target", target, batch=True)
+    return recolored(image, colors_of(target))
+
+
+def recolored(image: Tensor, target: Colors) -> Tensor:
+    """Return what :func:`match_color` does, of which the target's colours are known.
+
+    Example:
+        >>> image, target = torch.rand(2, 1, 3, 16, 16)
+        >>> torch.equal(recolored(image, colors_of(target)), match_color(image, target))
+        True
+    """
     check_image("image", image, batch=True)
-    if not isinstance(target, Colors):
-        check_image("target", target, batch=True)
-        target = colors_of(target)
     if len(target.mean) not in (1, len(image)):
         raise ValueError(f"target is {len(target.mean)} pictures; it must be 1, or {len(image)}")
     own = colors_of(image)

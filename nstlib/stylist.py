@@ -86,7 +86,7 @@ class Stylist:
         self._content = Kept(model.content_or_photo, kept)
         self.style = Kept(model.style, 4 * kept)
         self._colors = Kept(color.colors_of, kept)
-        self._recolored = Kept(color.match_color, 4 * kept)  # which so hold no photo
+        self._recolored = Kept(color.recolored, 4 * kept)  # which so hold no photo
 
     def stylize(
         self,
