@@ -71,7 +71,8 @@ def content_distance(
     """
     _, channels, height, width = target.shape
     # By norms, one an image: their gradient keeps the layout of the maps, for the convolution.
-    norms: Tensor = torch.linalg.vector_norm(features - target, dim=(1, 2, 3))
+    apart = float32_at_least(features) - float32_at_least(target)
+    norms: Tensor = torch.linalg.vector_norm(apart, dim=(1, 2, 3))
     mean_squares = norms.square() / (channels * height * width)
     if normalize == "energy":
         if energy is None:
@@ -91,6 +92,7 @@ def gram_distance(found: Tensor, target: Tensor, normalize: Normalize = "energy"
         >>> gram_distance(torch.ones(2, 3, 3), 2 * torch.ones(1, 3, 3))
         tensor([0.2500, 0.2500])
     """
+    found, target = float32_at_least(found), float32_at_least(target)
     mean_squares = (found - target).square().mean(dim=(1, 2))
     if normalize == "energy":
         return mean_squares / (target.square().mean(dim=(1, 2)) + EPS)
@@ -108,6 +110,7 @@ def statistics_distance(found: Tensor, target: Tensor, normalize: Normalize = "e
         >>> statistics_distance(torch.ones(2, 2, 3), 2 * torch.ones(1, 2, 3))
         tensor([0.2500, 0.2500])
     """
+    found, target = float32_at_least(found), float32_at_least(target)
     squares = (found - target).square().sum(dim=(1, 2))
     if normalize == "energy":
         return squares / (target.square().sum(dim=(1, 2)) + EPS)
@@ -148,7 +151,7 @@ def grid_variance(image: Tensor, period: int) -> Tensor:
             f"image is {image.shape[2]}×{image.shape[3]} px; a period of {period} px needs that much"
         )
     shape = (*image.shape[:2], height // period, period, width // period, period)
-    blocks = image[:, :, :height, :width].reshape(shape)  # (N, 3, H/P, P, W/P, P)
+    blocks = float32_at_least(image[:, :, :height, :width]).reshape(shape)  # (N, 3, H/P, P, W/P, P)
     means = blocks.mean(dim=(2, 4)).flatten(2)  # (N, 3, P·P)
     variance: Tensor = means.var(dim=2, correction=0)
     return variance.mean(dim=1)

@@ -729,3 +729,32 @@ def test_a_real_style_is_nearer_to_its_own_other_half_than_to_a_photo() -> None:
         found, target = encoder(picture, taps), encoder(left, taps)
         distances.append(sum(GramLoss(target[tap])(found[tap]).item() for tap in taps))
     assert distances[0] < 0.5 * distances[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("distance", "shape"),
+    [
+        (losses.content_distance, (1, 64, 32, 32)),
+        (losses.gram_distance, (1, 64, 64)),
+        (losses.statistics_distance, (1, 2, 64)),
+    ],
+)
+@pytest.mark.parametrize("normalize", get_args(Normalize))
+def test_distances_of_half_precision_are_as_those_of_the_same_values_in_float32(
+    distance: Callable[..., Tensor], shape: Sequence[int], normalize: Normalize, dtype: torch.dtype
+) -> None:
+    found, target = torch.full(shape, 299.0), torch.full(shape, 1.0)  # 298² is above float16's end
+    expected = distance(found, target, normalize)
+    torch.testing.assert_close(
+        distance(found.to(dtype), target, normalize), expected, rtol=0.01, atol=0
+    )
+    torch.testing.assert_close(
+        distance(found.to(dtype), target.to(dtype), normalize), expected, rtol=0.01, atol=0
+    )
+
+
+def test_the_grid_of_a_half_precision_picture_is_measured_in_float32() -> None:
+    picture = torch.rand(1, 3, 256, 256).bfloat16()
+    expected = losses.grid_variance(picture.float(), 2)
+    torch.testing.assert_close(losses.grid_variance(picture, 2), expected)
