@@ -27,7 +27,7 @@ from nstlib import config, kernels
 from nstlib.color import luminance
 from nstlib.errors import WeightsError
 from nstlib.images import check_image
-from nstlib.kernels.arguments import check_like, check_maps
+from nstlib.kernels.arguments import check_like, check_maps, float32_at_least
 from nstlib.masks import check_mask
 from nstlib.weights import read_weights
 
@@ -88,10 +88,9 @@ def flow(
         method: ``"dis"`` for all usual ends (on the CPU, by OpenCV, which is held to one thread: it
             runs beside PyTorch's); ``"farneback"`` with the textbook's settings, 5 times slower
             and less exact; ``"raft"``, a network, where its weights are found (`find_raft_weights`).
-
         halved: how often DIS halves the frames that it looks at; its flow is enlarged again, and what
             is too thin to be seen there is not followed. None: once, or until they are about
-            ``DIS_WIDTH`` pixels wide.
+            ``DIS_WIDTH`` pixels wide. The other methods halve none.
 
     Returns:
         float32, on the device of ``current``.
@@ -116,6 +115,7 @@ def flow(
     check_image("previous", previous, batch=True)
     check_like("previous", previous, tuple(current.shape), current, (), "current")
     check_method(method)
+    _check_halved(halved, method, (current.shape[2], current.shape[3]))
     current, previous = current.detach(), previous.detach()
     if method == "raft":
         return _by_raft(current.float(), previous.float())
@@ -142,6 +142,19 @@ def check_method(method: str) -> None:
     if method not in get_args(Method):
         known = ", ".join(map(repr, get_args(Method)))
         raise ValueError(f"method is {method!r}; it takes {known}")
+
+
+def _check_halved(halved: int | None, method: Method, size: tuple[int, int]) -> None:
+    """Raise TypeError or ValueError unless frames of a size can be halved so often."""
+    if halved is None:
+        return
+    if isinstance(halved, bool) or not isinstance(halved, int):
+        raise TypeError(f"halved is {halved!r}; it takes a whole number, or None")
+    if method != "dis":
+        raise ValueError(f"halved is {halved}; method={method!r} halves no frames")
+    if not 0 <= halved <= _most_halvings(*size):
+        frames = f"frames of {size[0]} × {size[1]} px"
+        raise ValueError(f"halved is {halved}; of {frames} it takes 0 to {_most_halvings(*size)}")
 
 
 @functools.cache
@@ -182,10 +195,14 @@ def halvings(height: int, width: int) -> int:
         >>> halvings(216, 384), halvings(720, 1280)
         (1, 2)
     """
-    # From the coarsest scale on, where patches of 8 px would fill the frame, OpenCV 5 crashes.
     wanted = max(1, round(math.log2(max(height, width) / DIS_WIDTH)))
+    return min(wanted, _most_halvings(height, width))
+
+
+def _most_halvings(height: int, width: int) -> int:
+    """Return DIS's coarsest scale: from there on, where its patches would fill the frame, it crashes."""
     coarsest = min(math.log2(max(height, width) / 32) + 0.5, math.log2(min(height, width) / 8))
-    return max(0, min(wanted, int(coarsest)))
+    return max(0, int(coarsest))
 
 
 def _by_farneback(cv2: ModuleType, current: Grey, previous: Grey) -> npt.NDArray[np.float32]:
@@ -304,6 +321,8 @@ def visible(
     check_flow("backward", backward)
     check_flow("forward", forward)
     check_like("forward", forward, tuple(backward.shape), backward, (), "backward")
+    # Half precision does not know a wide frame's columns apart, nor hold the square of 256 px.
+    dtype, backward, forward = backward.dtype, float32_at_least(backward), float32_at_least(forward)
     there_and_back = kernels.warp(forward, backward)
     length = _squared(backward)
     share, offset = consistency
@@ -312,7 +331,7 @@ def visible(
     if motion_edge is not None:
         share, offset = motion_edge
         seen &= _squared_slopes(backward) <= share * length + offset
-    return seen.to(backward.dtype)
+    return seen.to(dtype)
 
 
 def alike(

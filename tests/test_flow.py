@@ -421,3 +421,35 @@ def test_damaged_raft_weights_are_named(no_raft: Path) -> None:
     frame = torch.zeros(1, 3, 32, 32)
     with pytest.raises(WeightsError, match=r"raft_large\.pth: holds no weights of torchvision's"):
         flow(frame, frame, "raft")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_is_visible_does_not_depend_on_how_exact_the_flows_dtype_is(
+    dtype: torch.dtype,
+) -> None:
+    # Beyond column 2048 float16 knows only even numbers, and the square of 300 px is above its end.
+    right = vectors(torch.full((4, 2500), 300.0)).to(dtype)
+    seen = visible(right, -right)
+    assert seen.dtype == dtype
+    assert torch.equal(seen.float(), visible(right.float(), -right.float()))
+    still = torch.zeros(1, 2, 4, 2500, dtype=dtype)
+    assert visible(still, still).all()
+
+
+@pytest.mark.parametrize(
+    ("halved", "method", "error", "message"),
+    [
+        (-1, "dis", ValueError, "halved is -1; of frames of 108 × 192 px it takes 0 to 3"),
+        (4, "dis", ValueError, "halved is 4; of frames"),
+        ("x", "dis", TypeError, "halved is 'x'; it takes a whole number"),
+        (True, "dis", TypeError, "halved is True"),
+        (1.5, "dis", TypeError, "halved is 1.5"),
+        (1, "farneback", ValueError, "halved is 1; method='farneback' halves no frames"),
+    ],
+)
+def test_a_number_of_halvings_that_does_not_fit_is_refused(
+    halved: int, method: Method, error: type[Exception], message: str
+) -> None:
+    frame = torch.rand(1, 3, HEIGHT, WIDTH)
+    with pytest.raises(error, match=message):
+        flow(frame, frame, method, halved)
