@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -621,3 +622,32 @@ def test_what_a_browser_cannot_show_is_named(
 def test_a_large_sheet_is_drawn_smaller() -> None:
     drawn = Image.open(io.BytesIO(browser.draw(torch.rand(1, 3, 500, 2048))))
     assert drawn.size == (1024, 250)
+
+
+def test_answers_that_wait_for_each_other_show_where_the_controls_stand(
+    make_lab: Callable[..., AdaINLab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer is held up; meanwhile alpha moves on, and the last word is the last's."""
+    lab = make_lab()
+    alpha, began, go_on = lab.controls["alpha"].view, threading.Event(), threading.Event()
+
+    def held(params: Params) -> Any:
+        if params.alpha == 0.5:
+            began.set()
+            assert go_on.wait(30)
+        return compute(params)
+
+    monkeypatch.setattr(adain_lab, "compute", held)
+    threads = [
+        threading.Thread(target=setattr, args=(alpha, "value", value)) for value in (0.5, 0.25)
+    ]
+    threads[0].start()
+    assert began.wait(30)
+    threads[1].start()
+    threads[1].join(1)  # without a lock it is done by now
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert lab.alpha == alpha.value == 0.25
+    assert lab.picture_shown.widget.value == preview(lab.image)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -559,3 +560,32 @@ def test_a_caption_tells_time_in_a_fit_unit(seconds: float, words: str) -> None:
 def test_a_mixer_names_what_it_cannot_begin_with(weights: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         StyleMixer(STYLES, weights)
+
+
+def test_answers_that_wait_for_each_other_show_where_the_controls_stand(
+    make_lab: Callable[..., FastLab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer is held up; meanwhile the dial moves on, and the last word is the last's."""
+    lab = make_lab()
+    dial, began, go_on = lab.controls["style_weight"].view, threading.Event(), threading.Event()
+
+    def held(params: Params) -> Result:
+        if params.style_weight == 10:
+            began.set()
+            assert go_on.wait(30)
+        return compute(params)
+
+    monkeypatch.setattr(fast_lab, "compute", held)
+    threads = [
+        threading.Thread(target=setattr, args=(dial, "value", value)) for value in (10.0, 50.0)
+    ]
+    threads[0].start()
+    assert began.wait(30)
+    threads[1].start()
+    threads[1].join(1)  # without a lock it is done by now
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert lab.style_weight == dial.value == 50
+    assert lab.picture.value == draw(compute(lab.params()))

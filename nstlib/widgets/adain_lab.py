@@ -6,6 +6,7 @@ move of alpha costs one pass of the decoder.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,6 +185,8 @@ class AdaINLab:
         check_size("size", size)
         check_size("style_size", style_size)
         self._size, self._style_size, self._folder = size, style_size, Path(folder)
+        # A kernel may answer two widgets at once, each in a thread.
+        self._one_at_a_time = threading.RLock()
         self.content, self.style = photo_picker(content), style_picker(style)
         self.model, self._model_name = loaded_model(model)
         # What torch loads with its first pass is no picture's time.
@@ -243,8 +246,9 @@ class AdaINLab:
 
     def _answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
-        if attempt(self._paint, self.message):
-            self._show()
+        with self._one_at_a_time:
+            if attempt(self._paint, self.message):
+                self._show()
 
     def _show(self) -> None:
         shown = self.shown

@@ -7,6 +7,7 @@ where the control that was moved is handled.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,6 +119,8 @@ class FastLab:
         check_size("size", size)
         self._size = size
         self._folder = Path(folder)
+        # A kernel may answer two widgets at once, each in a thread.
+        self._one_at_a_time = threading.RLock()
         self.photo = photo_picker(photo)
         self.nets = NetPicker(SHIPPED if net is None else net)
         # A wrong style ends it here; and what torch loads with its first pass is no picture's time.
@@ -168,11 +171,14 @@ class FastLab:
 
     def save(self, _: Any = None) -> Path | None:
         """Write the picture with its recipe under a name that is free, as Save does."""
-        names = self._recipe["style"] or [Path(self._recipe["net"]).stem]
+        with self._one_at_a_time:  # what is shown now, whatever is moved in the meantime
+            image, recipe = self.image, self._recipe
+        names = recipe["style"] or [Path(recipe["net"]).stem]
         look = names[0] if len(names) == 1 else "mixture"
-        stem = f"{Path(self._recipe['content']).stem}-{look}"
-        where = (self._folder, stem, self._recipe)
-        return save_picture(lambda: self.image, where, self.save_button, self.message)
+        stem = f"{Path(recipe['content']).stem}-{look}"
+        return save_picture(
+            lambda: image, (self._folder, stem, recipe), self.save_button, self.message
+        )
 
     # -------------------------------------------------------------------------------- what happens
 
@@ -184,16 +190,24 @@ class FastLab:
 
     def _answer(self, _: Any = None) -> None:
         """Show what the controls stand at, or say in a sentence why not."""
-        if attempt(self._paint, self.message):
-            self.picture.value, self.status.value = draw(self._result), told(caption(self._result))
+        with self._one_at_a_time:
+            if attempt(self._paint, self.message):
+                self.picture.value = draw(self._result)
+                self.status.value = told(caption(self._result))
 
     def _take_photo(self) -> None:
-        self._resized = at_size(self.photo.image, self._size)
-        self.photo_shown.value = preview(self._resized)
-        self._answer()
+        with self._one_at_a_time:
+            self._resized = at_size(self.photo.image, self._size)
+            self.photo_shown.value = preview(self._resized)
+            self._answer()
 
     def _take_net(self) -> None:
-        """Let the controls follow the net; what both nets have stays where it stands."""
+        with self._one_at_a_time:
+            self._follow_the_net()
+            self._answer()
+
+    def _follow_the_net(self) -> None:
+        """Make its controls; what both nets have stays where it stands."""
         shape = self.nets.net.shape
         sliders = self.mixer.sliders if self.mixer else {}
         weights = {name: slider.value for name, slider in sliders.items() if name in shape.styles}
@@ -204,7 +218,6 @@ class FastLab:
             style_weight if style_weight and _is_on(shape.dial, style_weight) else None,
         )
         self._settings.children = self._setting_views()
-        self._answer()
 
     def _recipe_of(self, params: Params) -> dict[str, Any]:
         style = params.style or {}
