@@ -88,34 +88,41 @@ class PicturePicker:
         return str(first)
 
     def _pick(self, _: Any = None) -> None:
-        try:
-            self.image = self._loaders[self.menu.value]()
-        except USERS_ERRORS as error:  # a file of data/mine may be damaged, or gone
-            self.message.value = sentence(error)
-            return
-        self.name, self.message.value = self.menu.value, ""
-        self.thumbnail.value = self._thumbnail_bytes()
-        for follower in self._followers:
-            follower()
+        name = self.menu.value
+        image = self._read(self._loaders[name])
+        if image is not None:
+            self._take(name, image)
 
     def _receive(self, _: Any = None) -> None:
         if not self.upload.value:
             return
         file = self.upload.value[0]
-        stream = io.BytesIO(file["content"])
-        stream.name = file["name"]  # what an error calls it
-        try:
-            image = images.load_image(stream)
-        except USERS_ERRORS as error:
-            self.message.value = sentence(error)
-        else:
-            self._loaders[file["name"]] = lambda: image
+        # The file is kept, not the picture, which takes ten times as much.
+        load = partial(_uploaded, file["name"], bytes(file["content"]))
+        image = self._read(load)
+        if image is not None:
+            self._loaders[file["name"]] = load
             # A menu that is given options goes to its first, which nobody picked.
             self.menu.unobserve(self._pick, names="value")
             self.menu.options, self.menu.value = list(self._loaders), file["name"]
             self.menu.observe(self._pick, names="value")
-            self._pick()
+            self._take(file["name"], image)
         self.upload.value = ()  # so that the same file, mended, can be sent again
+
+    def _read(self, load: _Loader) -> Tensor | None:
+        """Return a picture, or say in a sentence why not: a file may be damaged, or gone."""
+        try:
+            return load()
+        except USERS_ERRORS as error:
+            self.message.value = sentence(error)
+            return None
+
+    def _take(self, name: str, image: Tensor) -> None:
+        """Show another picture, and tell the followers."""
+        self.image, self.name, self.message.value = image, name, ""
+        self.thumbnail.value = self._thumbnail_bytes()
+        for follower in self._followers:
+            follower()
 
     def _thumbnail_bytes(self) -> bytes:
         return images.to_jpeg_bytes(at_most(self.image, 320))
@@ -137,6 +144,13 @@ def style_picker(first: str | Path | Tensor) -> PicturePicker:
     """Return a picker of paintings; what ships are the painted styles."""
     paintings = {name: partial(images.style, name) for name in images.style_names()}
     return PicturePicker("Style", "painting", paintings, first)
+
+
+def _uploaded(name: str, content: bytes) -> Tensor:
+    """Return the picture in a file; an error calls it by its name."""
+    stream = io.BytesIO(content)
+    stream.name = name
+    return images.load_image(stream)
 
 
 def _own_pictures() -> dict[str, _Loader]:
