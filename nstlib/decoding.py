@@ -264,14 +264,15 @@ def _over(colour: Array, alpha: Array | None, fill: tuple[int, int, int]) -> Arr
     return np.ascontiguousarray(colour, dtype=np.float32)
 
 
-def from_array(array: Array, fill: tuple[int, int, int]) -> Array:
-    """Return float32 (H, W, 3) of a NumPy array."""
+def from_array(array: Array, fill: tuple[int, int, int], max_pixels: int) -> Array:
+    """Return float32 (H, W, 3) of a NumPy array of at most ``max_pixels``."""
     pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
         raise ValueError(
             f"source is an array of shape {array.shape}; it takes (H, W), (H, W, 1), (H, W, 3) or "
             "(H, W, 4), channels last"
         )
+    refuse_bomb("source", (pixels.shape[1], pixels.shape[0]), max_pixels)
     if np.issubdtype(pixels.dtype, np.floating):
         white = 1
         low, high = float(pixels.min()), float(pixels.max())

@@ -115,7 +115,7 @@ def load_image(
     fill = fill_colour(background)
     name = name_of(source)
     if isinstance(source, np.ndarray):
-        pixels = from_array(source, fill)
+        pixels = from_array(source, fill, max_pixels)
     elif isinstance(source, Image.Image):
         refuse_bomb(name, source.size, max_pixels)
         pixels = to_rgb(name, source, fill)
@@ -173,11 +173,12 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         target = _shorter_side(image, positive("size", size))
     if target == tuple(image.shape[-2:]):
         return image.contiguous()
+    values = image if image.dtype.itemsize >= 4 else image.float()  # half, torch does not resize
     resized = torch.nn.functional.interpolate(
-        image, target, mode="bilinear", align_corners=False, antialias=True
+        values, target, mode="bilinear", align_corners=False, antialias=True
     )
     # The weights add up to 1 within float32's rounding only: white would come out as 1.0000005.
-    return resized.clamp(image.amin(), image.amax()).contiguous()
+    return resized.clamp(values.amin(), values.amax()).to(image.dtype).contiguous()
 
 
 def at_size(image: Tensor, size: int) -> Tensor:

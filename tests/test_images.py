@@ -1135,3 +1135,24 @@ def test_a_jpeg_from_90_on_keeps_colours_at_the_whole_resolution() -> None:
         for quality in (89, 90)
     )
     assert whole < 0.05 < 0.15 < halved
+
+
+def test_an_array_of_too_many_pixels_is_refused_as_a_file_is() -> None:
+    grey = np.zeros((100, 50), dtype=np.uint8)
+    assert load_image(grey, max_pixels=5000).shape == (1, 3, 100, 50)
+    with pytest.raises(
+        TooManyPixelsError, match="50 x 100 = 5,000 pixels, over max_pixels = 4,999"
+    ):
+        load_image(grey, max_pixels=4999)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_image_of_another_precision_is_resized_and_keeps_it(dtype: torch.dtype) -> None:
+    image = torch.rand(1, 3, 24, 36)
+    resized = images.resize(image.to(dtype), 12)
+    assert resized.dtype == dtype
+    torch.testing.assert_close(resized.float(), images.resize(image, 12), atol=0.004, rtol=0)
+    assert torch.equal(
+        images.resize(torch.ones(1, 3, 24, 36, dtype=dtype), 12).unique(),
+        torch.ones(1, dtype=dtype),
+    )

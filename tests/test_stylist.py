@@ -1039,3 +1039,14 @@ def test_of_photos_that_styles_were_matched_to_no_more_are_held_than_are_kept(
         painter.stylize(photo, paintings, keep_color="match")
     del photo
     assert [one() is not None for one in photos] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("stroke_size", [0.5, 2])
+def test_a_photo_of_half_precision_is_painted_with_strokes_of_any_size(
+    model: AdaIN, paintings: list[Tensor], stroke_size: float
+) -> None:
+    photo = picture(80, 96)
+    stylist = Stylist(model)
+    painted = stylist.stylize(photo.half(), paintings[0], stroke_size=stroke_size)
+    expected = stylist.stylize(photo, paintings[0], stroke_size=stroke_size)
+    torch.testing.assert_close(painted, expected, atol=0.02, rtol=0)
