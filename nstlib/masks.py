@@ -20,7 +20,7 @@ from nstlib.color import luminance
 from nstlib.decoding import Array, Source
 from nstlib.errors import ImageError
 from nstlib.files import expanded, replaced
-from nstlib.images import at_size, check_image, load_image, resize, to_uint8
+from nstlib.images import at_size, check_image, load_image, positive, resize, to_uint8
 
 # GrabCut's time grows faster than its pixels, and the guided filter brings the contours back.
 CUT_SIZE = 144  # the shorter side that a photo is cut at: 0.06 to 0.2 s
@@ -140,10 +140,7 @@ def foreground(
         (tensor(1.00), tensor(0.00))
     """
     check_image("image", image)
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"steps is {steps!r}; it takes a whole number")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; it must be at least 1")
+    steps = positive("steps", steps)
     image = image.detach().float().cpu()
     small = at_size(image, CUT_SIZE)
     inside = _inside(rectangle, small.shape[2], small.shape[3])

@@ -174,7 +174,7 @@ def test_a_model_can_be_a_file(make_lab: Callable[..., AdaINLab], tmp_path: Path
         ({"alpha": 1.1}, ValueError, "alpha is 1.1"),
         ({"alpha": "much"}, TypeError, "alpha is 'much'"),
         ({"size": 0}, ValueError, "^size is 0"),
-        ({"style_size": 24.5}, ValueError, "^style_size is 24.5"),
+        ({"style_size": 24.5}, TypeError, "^style_size is 24.5"),
         ({"model": "nowhere.safetensors"}, WeightsError, "nowhere"),
         ({"content": "nowhere.jpg"}, ImageError, "nowhere"),
         ({"style": "cubist.jpg"}, ImageError, "cubist"),

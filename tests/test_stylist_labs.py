@@ -234,7 +234,7 @@ def test_controls_are_told_in_words_and_named_for_the_page(kind: str, make_lab: 
         ({"keep_color": "hue"}, ValueError, "keep_color is 'hue'; it takes .*'luminance', 'match'"),
         ({"match": "all"}, ValueError, "match is 'all'; it takes 'deviation'"),
         ({"size": 0}, ValueError, "^size is 0"),
-        ({"style_size": 2.5}, ValueError, "^style_size is 2.5"),
+        ({"style_size": 2.5}, TypeError, "^style_size is 2.5"),
         ({"model": "nowhere.safetensors"}, WeightsError, "nowhere"),
         ({"content": "nowhere.jpg"}, ImageError, "nowhere"),
     ],

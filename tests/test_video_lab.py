@@ -385,7 +385,7 @@ def test_what_goes_wrong_is_told_in_a_sentence_and_the_clip_stays(
         ({"frames": 1}, ValueError, "frames is 1; it takes a whole number, 2 or more"),
         ({"frames": 2.5}, ValueError, "frames is 2.5"),
         ({"size": 0}, ValueError, "size is 0"),
-        ({"style_size": 1.5}, ValueError, "style_size is 1.5"),
+        ({"style_size": 1.5}, TypeError, "style_size is 1.5"),
         ({"rate": 0}, ValueError, "rate is 0"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nstlib.errors import ImageError, VideoError
-from nstlib.images import as_path, load_image
+from nstlib.images import as_path, load_image, positive
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -133,10 +133,8 @@ def packets_of(container: InputContainer, stream: _Stream) -> Iterator[Packet[_S
 
 def check_side(name: str, side: int | None) -> None:
     """Raise TypeError or ValueError unless a side is a number of pixels, or None."""
-    if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
-        raise TypeError(f"{name} is {side!r}; it takes a whole number of pixels, or None")
-    if side is not None and side < 1:
-        raise ValueError(f"{name} is {side}; it must be at least 1")
+    if side is not None:
+        positive(name, side)
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:

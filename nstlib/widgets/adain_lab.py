@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from nstlib.adain import ALPHA, AdaIN, Content, Style
-from nstlib.images import at_size
+from nstlib.images import at_size, positive
+from nstlib.stylist import Kept
 from nstlib.widgets.controls import LIVE, Control, menu_control, range_control
 from nstlib.widgets.display import (
     Panel,
@@ -31,10 +32,8 @@ from nstlib.widgets.menu_keys import MenuKeys
 from nstlib.widgets.nets import loaded_model
 from nstlib.widgets.pictures import (
     WRAPPING,
-    PicturePicker,
     Result,
     caption,
-    check_size,
     photo_picker,
     save_button,
     save_picture,
@@ -47,20 +46,20 @@ from nstlib.widgets.progress import duration
 SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)  # of the menu, in pixels
 _LABEL_WIDTH = 44  # px: of what stands under each other
 
-Kept = TypeVar("Kept")
+Encoded = TypeVar("Encoded")
 
 
 # ------------------------------------------------------------------------------- what is computed
 
 
 @dataclass(frozen=True)
-class Seen(Generic[Kept]):
+class Seen(Generic[Encoded]):
     """A picture, and what the encoder saw in it."""
 
     name: str
     whole: Tensor  # (1, 3, H, W), at all its pixels
     image: Tensor  # (1, 3, H, W), at the size that was looked at
-    kept: Kept
+    kept: Encoded
     seconds: float  # that the encoder took
 
 
@@ -182,8 +181,8 @@ class AdaINLab:
         folder: str | Path = "out",
     ) -> None:
         ALPHA.check("alpha", alpha)
-        check_size("size", size)
-        check_size("style_size", style_size)
+        positive("size", size)
+        positive("style_size", style_size)
         self._size, self._style_size, self._folder = size, style_size, Path(folder)
         # A kernel may answer two widgets at once, each in a thread.
         self._one_at_a_time = threading.RLock()
@@ -192,8 +191,8 @@ class AdaINLab:
         # What torch loads with its first pass is no picture's time.
         grey = torch.full((1, 3, 8, 8), 0.5)
         self.model.stylize(grey, grey)
-        self._photos = _Once(self.model.content_or_photo)
-        self._paintings = _Once(self.model.style)
+        self._photos = _seeing(self.model.content_or_photo)
+        self._paintings = _seeing(self.model.style)
         self.controls: dict[str, Control] = {
             "alpha": _alpha_slider(float(alpha)),
             "size": _size_menu(self.content.image, size),
@@ -239,8 +238,8 @@ class AdaINLab:
     def _paint(self) -> None:
         """Paint what the controls stand at; what cannot be painted leaves the last picture."""
         alpha, size = self.controls["alpha"].read(), self.controls["size"].read()
-        photo = self._photos.seen(self.content, size)
-        painting = self._paintings.seen(self.style, self._style_size)
+        photo = self._photos(self.content.name, self.content.image, size)
+        painting = self._paintings(self.style.name, self.style.image, self._style_size)
         result = compute(Params(photo.kept, painting.kept, self.model, alpha))
         self.shown = Shown(photo, painting, alpha, result)
 
@@ -334,25 +333,16 @@ class AdaINLab:
         return self.view._repr_mimebundle_(**options)
 
 
-class _Once(Generic[Kept]):
-    """Encodes a picture when it is first asked for, and then keeps that until it is another's turn."""
+def _seeing(encode: Callable[[Tensor], Encoded]) -> Kept[Seen[Encoded]]:
+    """Return what encodes a picture when it is first asked for, and keeps that until another's turn."""
 
-    def __init__(self, encode: Callable[[Tensor], Kept]) -> None:
-        self._encode = encode
-        self._last: Seen[Kept] | None = None
-
-    def seen(self, picker: PicturePicker, size: int) -> Seen[Kept]:
-        """Return the picker's picture, seen at a shorter side of ``size``, or its own if smaller."""
-        whole, last = picker.image, self._last
-        size = min(size, *whole.shape[2:])
-        if last and last.whole is whole and min(last.image.shape[2:]) == size:
-            return last
+    def seen(name: str, whole: Tensor, size: int) -> Seen[Encoded]:
         image = at_size(whole, size)
         began = time.perf_counter()
-        kept = self._encode(image)
-        seconds = time.perf_counter() - began
-        self._last = Seen(picker.name, whole, image, kept, seconds)
-        return self._last
+        kept = encode(image)
+        return Seen(name, whole, image, kept, time.perf_counter() - began)
+
+    return Kept(seen, 1)
 
 
 def _alpha_slider(value: float) -> Control:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nstlib.config import Range
-from nstlib.images import at_size
+from nstlib.images import at_size, positive
 from nstlib.transform_net import TransformNet
 from nstlib.widgets.controls import Control, plain, range_control
 from nstlib.widgets.display import (
@@ -35,7 +35,6 @@ from nstlib.widgets.pictures import (
     WRAPPING,
     Result,
     caption,
-    check_size,
     draw,
     photo_picker,
     save_button,
@@ -116,7 +115,7 @@ class FastLab:
         style_weight: float | None = None,
         folder: str | Path = "out",
     ) -> None:
-        check_size("size", size)
+        positive("size", size)
         self._size = size
         self._folder = Path(folder)
         # A kernel may answer two widgets at once, each in a thread.

@@ -37,7 +37,7 @@ from nstlib.widgets.controls import (
 from nstlib.widgets.curves import Record, draw_losses, figure_bytes
 from nstlib.widgets.display import add_classes, image_widget, pixels, preview, sentence, told
 from nstlib.widgets.menu_keys import MenuKeys
-from nstlib.widgets.pictures import PicturePicker, save_picture
+from nstlib.widgets.pictures import photo_picker, save_picture, style_picker
 from nstlib.widgets.progress import Throttle, duration, work_done
 
 _WEIGHTS = {"content_weight": "content", "style_weight": "style", "tv_weight": "tv"}  # their terms
@@ -93,10 +93,7 @@ class GatysLab:
         self._stop = threading.Event()
         self._drawing = threading.Lock()  # the curves are drawn by the run and by their switch
 
-        photos = {name: partial(images.sample, name) for name in images.sample_names()}
-        paintings = {name: partial(images.style, name) for name in images.style_names()}
-        self.content = PicturePicker("Photo", "photo", photos, content)
-        self.style = PicturePicker("Style", "painting", paintings, style)
+        self.content, self.style = photo_picker(content), style_picker(style)
         self.moving = {
             name: range_control(name, gatys.RANGES[name], getattr(self._base, name), live=True)
             for name in (*_WEIGHTS, "learning_rate")

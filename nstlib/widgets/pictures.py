@@ -128,12 +128,6 @@ class PicturePicker:
         return images.to_jpeg_bytes(at_most(self.image, 320))
 
 
-def check_size(name: str, size: int) -> None:
-    """Raise ValueError unless ``size`` is a number of pixels."""
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{name} is {size!r}; it takes a whole number of pixels, 1 or more")
-
-
 def photo_picker(first: str | Path | Tensor) -> PicturePicker:
     """Return a picker of photos; what ships are the samples."""
     photos = {name: partial(images.sample, name) for name in images.sample_names()}

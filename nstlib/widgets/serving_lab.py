@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nstlib.adain import ALPHA
 from nstlib.errors import NstError
-from nstlib.images import at_size, load_image, to_png_bytes
+from nstlib.images import at_size, load_image, positive, to_png_bytes
 from nstlib.stylist import Kept
 from nstlib.widgets.controls import LIVE, Control, menu_control, range_control
 from nstlib.widgets.curves import figure_bytes
@@ -32,7 +32,7 @@ from nstlib.widgets.display import (
     told,
 )
 from nstlib.widgets.menu_keys import MenuKeys
-from nstlib.widgets.pictures import WRAPPING, check_size, photo_picker, took
+from nstlib.widgets.pictures import WRAPPING, photo_picker, took
 
 KINDS = {"PNG": "image/png", "JPEG": "image/jpeg", "WebP": "image/webp"}
 # Okabe and Ito's palette, which colour-blind readers can tell apart; each with its own hatching.
@@ -245,7 +245,7 @@ class ServingLab:
         size: int = 256,
     ) -> None:
         ALPHA.check("alpha", alpha)
-        check_size("size", size)
+        positive("size", size)
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}; it takes {', '.join(map(repr, KINDS))}")
         self.address, self.size = address.rstrip("/"), size

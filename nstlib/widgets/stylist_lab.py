@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nstlib import images
 from nstlib.adain import ALPHA, AdaIN, Match
-from nstlib.images import at_size
+from nstlib.images import at_size, positive
 from nstlib.strokes import STROKE_SIZE
 from nstlib.stylist import KeepColor, Kept, Stylist, check_colors
 from nstlib.widgets.controls import LIVE, Control, menu_control, plain, range_control
@@ -26,7 +26,6 @@ from nstlib.widgets.pictures import (
     WRAPPING,
     Result,
     caption,
-    check_size,
     photo_picker,
     save_button,
     save_picture,
@@ -156,8 +155,8 @@ class StylistLab(ABC):
     ) -> None:
         ALPHA.check("alpha", alpha)
         STROKE_SIZE.check("stroke_size", stroke_size)
-        check_size("size", size)
-        check_size("style_size", style_size)
+        positive("size", size)
+        positive("style_size", style_size)
         self.size, self.style_size, self._folder = size, style_size, Path(folder)
         # A kernel may answer two widgets at once, each in a thread.
         self._one_at_a_time = threading.RLock()

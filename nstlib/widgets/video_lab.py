@@ -17,7 +17,7 @@ from torch import Tensor
 from nstlib import flow, video
 from nstlib.adain import ALPHA, AdaIN
 from nstlib.flow import Method, check_method
-from nstlib.images import at_size
+from nstlib.images import at_size, positive
 from nstlib.video.steadying import TEMPORAL_WEIGHT
 from nstlib.widgets.clip_player import ClipPlayer
 from nstlib.widgets.controls import Control, menu_control, plain, range_control
@@ -36,7 +36,6 @@ from nstlib.widgets.painted_clip import (
 )
 from nstlib.widgets.pictures import (
     WRAPPING,
-    check_size,
     free_path,
     save,
     save_button,
@@ -113,8 +112,8 @@ class VideoLab:
     ) -> None:
         TEMPORAL_WEIGHT.check("temporal_weight", temporal_weight)
         ALPHA.check("alpha", alpha)
-        check_size("size", size)
-        check_size("style_size", style_size)
+        positive("size", size)
+        positive("style_size", style_size)
         if type(frames) is not int or frames < 2:
             raise ValueError(f"frames is {frames!r}; it takes a whole number, 2 or more")
         self._folder, self._style_size = Path(folder), style_size
