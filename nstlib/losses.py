@@ -1,7 +1,8 @@
 r"""The losses of neural style transfer: small modules that hold their target.
 
-What they measure stands in :mod:`nstlib.kernels` (Gram matrices, channel statistics, total
-variation); the modules here keep a target, computed once without a gradient, and compare with it.
+What they measure stands in :mod:`nstlib.kernels` (Gram matrices, channel statistics, and total
+variation, a loss without a target); the modules here keep a target, computed once without a
+gradient, and compare with it.
 
 How a squared difference becomes a number is a convention, and papers and libraries differ by
 factors of up to a trillion. With C channels and a map of H × W positions, for one image:
@@ -32,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from nstlib.config import Range, check_choice
-from nstlib.kernels import gram, moments, total_variation
+from nstlib.kernels import gram, moments
 from nstlib.kernels.arguments import check_maps, float32_at_least
 from nstlib.kernels.gram import GramScale
 
@@ -290,18 +291,6 @@ class StatisticsLoss(nn.Module):
         _check_batch(features, self.target)
         found = torch.stack(moments(features), dim=1)  # (N, 2, C)
         return statistics_distance(found, self.target, self.normalize).mean()
-
-
-class TotalVariationLoss(nn.Module):
-    """:func:`total_variation` as a module; it has no target."""
-
-    def __init__(self, power: Literal[1, 2] = 1) -> None:
-        super().__init__()
-        self.power: Literal[1, 2] = power
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the total variation of ``image``."""
-        return total_variation(image, self.power)
 
 
 class PerceptualLoss(nn.Module):

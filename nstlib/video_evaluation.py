@@ -129,53 +129,31 @@ def end_point_error(found: Tensor, truth: Tensor, visible: Tensor | None = None)
     return float((visible * distances).sum() / visible.sum())
 
 
-def style_strength(judge: Encoder, photo: Tensor, painted: Tensor, style: Tensor) -> float:
-    r"""Return how much of the way to a style a picture has come: 1 − d(painted) / d(photo).
+class StrengthMeter:
+    """Measures how much of the way to a style pictures have come: 1 − d(painted) / d(photo).
 
     d compares the mean and the deviation of each channel of the judge's maps with those of the
     style, as :mod:`nstlib.evaluation` does. The photo has 0, the style's own statistics have 1; a
     picture farther from the style than the photo is below 0. Blur takes it down: fine texture is
-    part of a style.
+    part of a style. The photos are looked at once, for many clips made of them.
 
     Args:
         judge: an encoder that has relu1_1, relu2_1, relu3_1 and relu3_4.
-        photo, painted, style: images (1, 3, H, W) in [0, 1]; photo and painted of one size.
-
-    Raises:
-        ValueError, TypeError: an argument is wrong, or the photo already has the statistics of the
-            style, so that there is no way to go.
-
-    Example:
-        >>> from nstlib.encoders import random_encoder
-        >>> photo, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 48, 32) ** 4
-        >>> style_strength(random_encoder(), photo, photo, style)
-        0.0
-
-    Reference:
-        Huang & Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance
-        Normalization, 2017, figure 3.
-    """
-    for name, image in (("photo", photo), ("painted", painted), ("style", style)):
-        check_image(name, image)
-    check_like("painted", painted, tuple(photo.shape), photo, (), "photo")
-    return StrengthMeter(judge, [photo], style).of([painted])
-
-
-class StrengthMeter:
-    """Measures :func:`style_strength` of many clips of the same photos: these are looked at once.
-
-    Args:
-        judge, style: as there.
         photos: the frames of which strength is told, before they were painted.
+        style: an image (1, 3, H, W) in [0, 1].
 
     Raises:
-        ValueError: a photo has the statistics of the style already.
+        ValueError: a photo has the statistics of the style already: there is no way to go.
 
     Example:
         >>> from nstlib.encoders import random_encoder
         >>> photos = torch.rand(2, 1, 3, 32, 32)
         >>> StrengthMeter(random_encoder(), photos, torch.rand(1, 3, 48, 32) ** 4).of(photos)
         0.0
+
+    Reference:
+        Huang & Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance
+        Normalization, 2017, figure 3.
     """
 
     @torch.no_grad()

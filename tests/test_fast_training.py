@@ -18,7 +18,7 @@ from nstlib.datasets import Crops, generator_of
 from nstlib.encoders import Encoder, mirrored_maps
 from nstlib.fast_training import RECIPES, FastNetTask, Recipe
 from nstlib.kernels.gram import GramScale
-from nstlib.losses import ContentLoss, GramLoss, TotalVariationLoss, tap_weights
+from nstlib.losses import ContentLoss, GramLoss, tap_weights
 from nstlib.steadiness import seen_again
 from nstlib.training import Batch, Settings, train
 from nstlib.transform_net import ConditionalNorm, TransformNet, load_net
@@ -139,7 +139,7 @@ def by_hand(
         for tap in style_taps
     }
     pull = sum(share * gram_losses[tap](found[tap]).item() for tap, share in style_taps.items())
-    tv = TotalVariationLoss()(painted.double()).item()
+    tv = kernels.total_variation(painted.double()).item()
     grid = grid_by_hand(painted.double(), net.shape.stride)
     total = recipe.content_weight * content + weight * pull + recipe.tv_weight * tv
     total = total / (recipe.content_weight + weight) + recipe.grid_weight * grid

@@ -25,7 +25,7 @@ from nstlib.errors import VideoError, WeightsError
 from nstlib.images import at_size
 from nstlib.painting import KnownClip, clip
 from nstlib.video import Motion, motions, steady
-from nstlib.video_evaluation import style_strength, warping_error
+from nstlib.video_evaluation import StrengthMeter, warping_error
 from nstlib.widgets import VideoLab
 from nstlib.widgets.display import preview
 from nstlib.widgets.painted_clip import (
@@ -140,7 +140,7 @@ def test_a_weight_of_zero_leaves_each_frame_by_itself(known: KnownClip) -> None:
 
 def mean_strength(lab: PaintedClip, painted: Sequence[Tensor], style: Tensor) -> float:
     judge, photos = load_encoder("slim"), lab.footage.frames
-    strengths = [style_strength(judge, photos[i], painted[i], style) for i in lab.judged]
+    strengths = [StrengthMeter(judge, [photos[i]], style).of([painted[i]]) for i in lab.judged]
     return sum(strengths) / len(strengths)
 
 
