@@ -146,7 +146,10 @@ class AdaIN(nn.Module):
         self.encoder, self.decoder = encoder, decoder
 
     def in_dtype(self, dtype: torch.dtype) -> AdaIN:
-        """Return this model with convolutions that compute in ``dtype``; its style and alpha do not."""
+        """Return this model with convolutions that compute in ``dtype``; its style and alpha do not.
+
+        What computes in it already is no copy.
+        """
         return AdaIN(self.encoder.in_dtype(dtype), self.decoder.in_dtype(dtype))
 
     @property

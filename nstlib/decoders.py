@@ -204,11 +204,19 @@ class Decoder(nn.Module):
         depth = encoder.taps.index(tap) // 2 + 1
         return cls(widths=encoder.widths[:depth], tap=tap, **fields)
 
-    def in_dtype(self, dtype: torch.dtype) -> Decoder:
-        """Return a copy with convolutions that compute in ``dtype``; what steers them is exact."""
-        twin = copy.deepcopy(self).to(dtype)
-        if self.steering is not None and dtype.itemsize < 4:
-            twin.steering = copy.deepcopy(self.steering)
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the convolutions compute in."""
+        return next(self.convs.parameters()).dtype
+
+    def in_dtype(self, dtype: torch.dtype) -> Self:
+        """Return this decoder with convolutions that compute in ``dtype``: itself, or a copy."""
+        if dtype == self.dtype:
+            return self
+        twin = copy.deepcopy(self)
+        for name, part in twin.named_children():
+            if name != "steering" or dtype.itemsize >= 4:  # what steers them is exact
+                part.to(dtype)
         return twin
 
     def forward(

@@ -964,3 +964,21 @@ def test_contents_of_no_photo_several_sizes_or_models_are_refused(model: AdaIN) 
     odd, even = model.content(picture(37, 40)), model.content(picture(38, 40))
     with pytest.raises(ValueError, match="contents are of 2 sizes"):
         together([odd, even])
+
+
+@pytest.mark.parametrize("kind", ["all", "steered"])
+def test_a_model_in_its_own_dtype_is_no_copy_and_in_another_leaves_the_first_as_it_was(
+    kind: str,
+) -> None:
+    model = tiny_model(kind)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    same = model.in_dtype(torch.float32)
+    assert same.decoder is model.decoder
+    assert same.encoder is model.encoder
+    coarse = model.in_dtype(torch.bfloat16).decoder
+    assert coarse.dtype == torch.bfloat16
+    steering = [] if coarse.steering is None else list(coarse.steering.parameters())
+    assert all(weight.dtype == torch.float32 for weight in steering)
+    for name, value in model.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
