@@ -194,11 +194,12 @@ def _memory() -> Finding:
 
 def _triton(device: torch.device) -> Finding:
     if device.type != "cuda" or torch.version.hip:
-        return Finding("Triton", _version("triton") or "missing; only NVIDIA's GPUs have a use")
+        missing = "missing; on Linux, notebook A1 wants it: pip install triton"
+        return Finding("Triton", _version("triton") or missing)
     try:
         return Finding("Triton", str(backend.load_triton().__version__))
     except backend.KernelError as error:
-        return Finding("Triton", "missing", f"{error}; to have it: pip install triton")
+        return Finding("Triton", "missing", str(error))
 
 
 def _kernels(device: torch.device) -> Finding:

@@ -58,7 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if is_interpreted() and not has_triton():
         for item in items:
-            item.add_marker(pytest.mark.skip(reason="Triton is not installed; it is for Linux"))
+            reason = "Triton is not installed; on Linux `pip install triton` brings it"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -99,7 +99,7 @@ def release(version: str) -> tuple[int, int]:
 def why_not_interpreted(machine: Machine) -> str | None:
     """Say why Triton's interpreter does not run here, or None where it does."""
     if machine.triton is None:
-        return "Triton is not installed; it is for Linux"
+        return "Triton is not installed; on Linux `pip install triton` brings it"
     if machine.numpy is None:
         return "NumPy is not installed, which Triton's interpreter computes with"
     if release(machine.triton) <= (3, 6) and release(machine.numpy) >= (2, 4):

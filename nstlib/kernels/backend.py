@@ -104,8 +104,8 @@ def load_triton() -> types.ModuleType:
     found = _triton()
     if isinstance(found, str):
         raise KernelError(
-            f"Triton cannot be loaded ({found}); it comes with PyTorch's CUDA builds for Linux. "
-            "NSTLIB_KERNELS=torch does without"
+            f"Triton cannot be loaded ({found}). On Linux it comes with PyTorch's CUDA builds (`make "
+            "lab TORCH=cuda`), or by `pip install triton`; NSTLIB_KERNELS=torch does without"
         )
     return found
 

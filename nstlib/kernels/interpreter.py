@@ -69,7 +69,10 @@ def launch(
         return
     if not has_triton():
         if instead is None:
-            raise KernelError("Triton is not installed, so kernels do not run here")
+            raise KernelError(
+                "Triton is not installed, so kernels do not run here; on Linux `pip install triton` "
+                "brings it"
+            )
         instead()
         return
     name = kernel.function.__name__
