@@ -25,7 +25,7 @@ from nstlib.images import check_image, load_image, resize, to_uint8
 
 Split = Literal["train", "held-out", "all"]
 # Of every kind of file that load_image reads: what has none of these is passed over in silence.
-SUFFIXES = (
+READABLE = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib"),
     *(".heic", ".heif", ".hif", ".avif"),
 )
@@ -53,7 +53,7 @@ def picture_paths(*folders: str | Path, split: Split = "all", shards: bool = Fal
         raise ValueError("folders is empty; it takes at least one folder")
     # Of all folders first: where one lies within another, both must hold out the same.
     held_out = {path for folder in folders for path in _held_out(Path(folder))}
-    suffixes = (*SUFFIXES, SHARD) if shards else SUFFIXES
+    suffixes = (*READABLE, SHARD) if shards else READABLE
     found = (path for folder in folders for path in sorted(Path(folder).rglob("*")))
     paths = [path for path in found if path.suffix.lower() in suffixes and not path.is_dir()]
     paths = list(dict.fromkeys(paths))
@@ -170,7 +170,7 @@ class Crops:
         try:
             with tarfile.open(shard, "r:") as tar:
                 for part in tar:
-                    if part.isdir() or Path(part.name).suffix.lower() not in SUFFIXES:
+                    if part.isdir() or Path(part.name).suffix.lower() not in READABLE:
                         continue
                     member = Member(shard, part.name, part.offset_data, part.size)
                     if reason := _why_not_whole(part):

@@ -43,7 +43,7 @@ from nstlib.files import expanded, replaced
 # copies that resizing needs, 100 million pixels already take more than 2 GB.
 MAX_PIXELS = 100_000_000
 
-SUFFIXES = {
+WRITABLE = {  # suffixes of files, and their formats
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -381,9 +381,9 @@ def kind_of(path: Path) -> str:
         >>> kind_of(Path("holiday.JPG"))
         'JPEG'
     """
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
-        raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(SUFFIXES)}")
+        raise ValueError(f"path is '{path}'; its suffix must be one of {', '.join(WRITABLE)}")
     return kind
 
 
@@ -490,4 +490,4 @@ def style(name: str, size: int | None = None) -> Tensor:
 def _style_files() -> dict[str, Path]:
     """Return the picture files in the folder of styles by their names."""
     folder = data_dir() / "styles"
-    return {file.stem: file for file in folder.iterdir() if file.suffix in SUFFIXES}
+    return {file.stem: file for file in folder.iterdir() if file.suffix in WRITABLE}

@@ -18,7 +18,7 @@ from torch import Tensor
 from nstlib.decoding import Array, reason
 from nstlib.errors import ImageError
 from nstlib.files import replaced
-from nstlib.images import SUFFIXES, as_path, positive, resize, to_uint8
+from nstlib.images import WRITABLE, as_path, positive, resize, to_uint8
 
 if TYPE_CHECKING:
     from matplotlib.text import Text
@@ -53,7 +53,7 @@ class Picture:
             ImageError: the file cannot be written.
         """
         path = as_path(path)
-        if SUFFIXES.get(path.suffix.lower()) != "JPEG":
+        if WRITABLE.get(path.suffix.lower()) != "JPEG":
             raise ValueError(f"path is '{path}'; a picture for display is saved as .jpg")
         try:
             with replaced(path) as unfinished:

@@ -274,7 +274,7 @@ def state_of(place: Path) -> dict[Path, int]:
 
 def check_opens(path: Path) -> None:
     """Open a file as what its name says that it is."""
-    if path.suffix in images.SUFFIXES:
+    if path.suffix in images.WRITABLE:
         assert min(images.load_image(path).shape[2:]) > 1
     elif path.suffix in video.FASTEST:
         assert len(list(video.read(path))) > 1

@@ -83,7 +83,7 @@ def file_ending_in(*suffixes: str) -> Callable[[str], Path]:
     return read
 
 
-picture_file = file_ending_in(*images.SUFFIXES)
+picture_file = file_ending_in(*images.WRITABLE)
 clip_file = file_ending_in(*FASTEST)
 
 

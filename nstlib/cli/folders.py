@@ -167,7 +167,7 @@ def _check_folder(out: Path, *asked: Pictures) -> None:
 def _called(asked: tuple[Pictures, ...], names: tuple[str, ...]) -> Path:
     """Return the path, from the folder of outputs, of what is made of ``names``."""
     place = asked[0].within(names[0])
-    suffix = place.suffix if place.suffix.lower() in images.SUFFIXES else ".png"
+    suffix = place.suffix if place.suffix.lower() in images.WRITABLE else ".png"
     return place.with_name("-".join(Path(name).stem for name in names) + suffix)
 
 

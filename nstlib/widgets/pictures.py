@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nstlib import images
 from nstlib.config import data_dir
-from nstlib.datasets import SUFFIXES
+from nstlib.datasets import READABLE
 from nstlib.widgets.display import (
     USERS_ERRORS,
     at_most,
@@ -52,7 +52,7 @@ class PicturePicker:
             options=list(self._loaders), value=self.name, layout={"width": "auto"}
         )
         self.upload = ipywidgets.FileUpload(
-            accept=",".join(SUFFIXES),
+            accept=",".join(READABLE),
             description="Upload",
             # A server takes no message above 10 MB, unless it is told to, and does not say so.
             tooltip=f"Your own {kind}, up to 10 MB; put a larger file into the folder data/mine",
@@ -151,7 +151,7 @@ def _own_pictures() -> dict[str, _Loader]:
     """Return a loader for each picture in the user's own folder."""
     folder = data_dir() / "mine"
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+    pictures = [file for file in files if file.suffix.lower() in READABLE]
     return {file.name: partial(images.load_image, file) for file in pictures}
 
 
