@@ -222,9 +222,9 @@ class AdaIN(nn.Module):
         self,
         content: Tensor | Content,
         style: Tensor | Style | Sequence[Tensor | Style],
+        *,
         alpha: float | Sequence[float] | Tensor = 1.0,
         tile: int | None = None,
-        *,
         mask: Tensor | None = None,
         match: Match = "deviation",
     ) -> Tensor:

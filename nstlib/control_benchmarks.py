@@ -84,7 +84,7 @@ class _Work:
 
     def mix(self, weights: Sequence[float] | Tensor) -> Tensor:
         """Return the photo in a mixture of all styles."""
-        return self.stylist.stylize(self.photo, self.styles, weights)
+        return self.stylist.stylize(self.photo, self.styles, weights=weights)
 
 
 def _of_styles(at: _Work) -> dict[str, Paint]:
@@ -101,7 +101,7 @@ def _of_styles(at: _Work) -> dict[str, Paint]:
 
     return {
         "nothing kept: photo and style encoded": lambda: at.stylist.model.stylize(
-            at.photo, at.styles[0], next(alphas)
+            at.photo, at.styles[0], alpha=next(alphas)
         ),
         "alpha": painted(),
         "sliders of four styles": lambda: at.mix(next(weights)),
@@ -147,7 +147,7 @@ def _of_pictures(at: _Work) -> dict[str, Paint]:
         "another photo": lambda: at.stylist.stylize(at.photo.clone(), at.styles[0]),
         "another style": lambda: at.stylist.stylize(at.photo, at.styles[0].clone()),
         f"square of {SQUARE_STEPS**2} at {SQUARE_SIZE} px, in one pass": lambda: _as_square(
-            at.stylist.stylize(small, at.styles, next(tables))
+            at.stylist.stylize(small, at.styles, weights=next(tables))
         ),
     }
 

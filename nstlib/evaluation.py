@@ -227,7 +227,9 @@ def evaluate_net(
         for style, target in targets.items():
             before = distance_to(seen, target)
             for style_weight in style_weights:
-                painted = net.stylize(content, style if net.shape.styles else None, style_weight)
+                painted = net.stylize(
+                    content, style if net.shape.styles else None, style_weight=style_weight
+                )
                 maps = judge(painted, SEEN_TAPS)
                 lost = float(losses.content_distance(maps[CONTENT_TAP], seen[CONTENT_TAP]))
                 left = distance_to(maps, target) / before
@@ -367,7 +369,7 @@ def evaluate_adain(
         content, seen = model.content(picture), judge(picture, SEEN_TAPS)
         for name, (style, targets) in known.items():
             for alpha in alphas:
-                painted = judge(model.stylize(content, style, alpha), SEEN_TAPS)
+                painted = judge(model.stylize(content, style, alpha=alpha), SEEN_TAPS)
                 yield Judged(photo, name, "adain", alpha, *_verdict(painted, seen, targets))
 
 

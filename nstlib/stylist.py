@@ -76,7 +76,7 @@ class Stylist:
         >>> from nstlib.adain import load_adain
         >>> stylist = Stylist(load_adain())
         >>> photo, a, b = torch.rand(1, 3, 64, 96), torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
-        >>> tuple(stylist.stylize(photo, [a, b], [0.3, 0.7], keep_color="luminance").shape)
+        >>> tuple(stylist.stylize(photo, [a, b], weights=[0.3, 0.7], keep_color="luminance").shape)
         (1, 3, 64, 96)
     """
 
@@ -92,9 +92,9 @@ class Stylist:
         self,
         content: Tensor | list[Tensor],
         style: Tensor | Style | Sequence[Tensor | Style],
+        *,
         weights: Weights | None = None,
         alpha: float | Sequence[float] | Tensor = 1.0,
-        *,
         mask: Tensor | None = None,
         keep_color: KeepColor | None = None,
         match: Match = "deviation",
@@ -190,7 +190,8 @@ class NetStylist:
         >>> from nstlib.transform_net import load_net
         >>> stylist = NetStylist(load_net())
         >>> photo = torch.rand(1, 3, 64, 96)
-        >>> tuple(stylist.stylize(photo, ["vortex", "impasto"], [0.3, 0.7], stroke_size=2).shape)
+        >>> both = ["vortex", "impasto"]
+        >>> tuple(stylist.stylize(photo, both, weights=[0.3, 0.7], stroke_size=2).shape)
         (1, 3, 64, 96)
     """
 
@@ -201,9 +202,9 @@ class NetStylist:
         self,
         content: Tensor,
         style: str | Sequence[str] | None = None,
+        *,
         weights: Weights | None = None,
         style_weight: float | None = None,
-        *,
         mask: Tensor | None = None,
         keep_color: Literal["luminance"] | None = None,
         stroke_size: float = 1.0,
@@ -234,11 +235,13 @@ class NetStylist:
         def paint(picture: Tensor, part: float) -> Tensor:
             place = self._part_of(style_weight, part)
             if mask is None:
-                return self.net.stylize(picture, names, place, weights)
+                return self.net.stylize(picture, names, style_weight=place, weights=weights)
             here = masks.shares(resize(mask, _size(picture)))
             blended = (1 - here.sum(dim=0, keepdim=True)) * picture
             for share, row in zip(here, torch.eye(len(mask)), strict=True):
-                blended = blended + share * self.net.stylize(picture, names, place, row)
+                blended = blended + share * self.net.stylize(
+                    picture, names, style_weight=place, weights=row
+                )
             return blended
 
         return _painted(

@@ -27,6 +27,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,14 +239,15 @@ class TransformNet(nn.Module):
         self,
         content: Tensor,
         style: str | Sequence[str] | Mapping[str, float] | None = None,
-        style_weight: float | None = None,
+        *,
         weights: Sequence[float] | Tensor | None = None,
+        style_weight: float | None = None,
     ) -> Tensor:
         """Return ``content`` (N, 3, H, W) in a style or a mixture: the same size, on its own device.
 
         Args:
             content: in [0, 1]; one for all mixtures, or one for each.
-            style, style_weight, weights: see :meth:`condition`.
+            style, weights, style_weight: see :meth:`condition`.
 
         Raises:
             TypeError, ValueError: no such picture, style or style weight.
@@ -319,7 +321,7 @@ class TransformNet(nn.Module):
             weights: of several styles, divided by their sum; or a table (N, K), a row a mixture.
 
         Raises:
-            ValueError: a style that the net lacks, or a style weight off the dial.
+            TypeError, ValueError: a style that the net lacks, or a style weight off the dial.
         """
         mixtures, position = self._mixtures(style, weights), self._position(style_weight)
         return torch.einsum("ns,d->nsd", mixtures, position).flatten(1)
@@ -353,6 +355,8 @@ class TransformNet(nn.Module):
                 raise ValueError(f"style_weight is {style_weight}; the net has no dial")
             return torch.ones(1)
         value = dial[-1] if style_weight is None else style_weight
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"style_weight is {value!r}; it must be a number")
         if not dial[0] <= value <= dial[-1]:
             raise ValueError(
                 f"style_weight is {value}; the net's dial goes from {dial[0]:g} to {dial[-1]:g}"

@@ -94,10 +94,10 @@ def test_a_square_in_one_pass_is_each_mixture_by_itself(
 def test_a_gallery_of_alphas_is_each_alpha_by_itself(
     model: AdaIN, photo: Tensor, styles: list[Style], match: Match
 ) -> None:
-    gallery = model.stylize(photo, styles[0], ALPHAS, match=match)
+    gallery = model.stylize(photo, styles[0], alpha=ALPHAS, match=match)
     assert len(gallery) == len(ALPHAS)
     for made, alpha in zip(gallery.split(1), ALPHAS, strict=True):
-        alone = model.stylize(photo, styles[0], alpha, match=match)
+        alone = model.stylize(photo, styles[0], alpha=alpha, match=match)
         assert torch.allclose(made, alone, **EXACT)
 
 
@@ -105,11 +105,11 @@ def test_contents_styles_and_alphas_go_together_one_by_one(
     model: AdaIN, photo: Tensor, styles: list[Style]
 ) -> None:
     photos = torch.cat([photo, photo.flip(3)])
-    made = model.stylize(photos, styles[:2], [0.3, 0.8])
+    made = model.stylize(photos, styles[:2], alpha=[0.3, 0.8])
     for i, alpha in enumerate((0.3, 0.8)):
-        alone = model.stylize(photos[i : i + 1], styles[i], alpha)
+        alone = model.stylize(photos[i : i + 1], styles[i], alpha=alpha)
         assert torch.allclose(made[i : i + 1], alone, **EXACT)
-    tiled = model.stylize(photos, styles[:2], [0.3, 0.8], tile=16)
+    tiled = model.stylize(photos, styles[:2], alpha=[0.3, 0.8], tile=16)
     assert torch.allclose(tiled, made, **EXACT)
 
 
@@ -121,8 +121,8 @@ def test_a_mask_of_ones_is_no_mask(
     model: AdaIN, photo: Tensor, styles: list[Style], match: Match
 ) -> None:
     ones = torch.ones(1, 1, 48, 72).double()
-    masked = model.stylize(photo, styles[0], 0.7, mask=ones, match=match)
-    assert torch.allclose(masked, model.stylize(photo, styles[0], 0.7, match=match), **EXACT)
+    masked = model.stylize(photo, styles[0], alpha=0.7, mask=ones, match=match)
+    assert torch.allclose(masked, model.stylize(photo, styles[0], alpha=0.7, match=match), **EXACT)
 
 
 @pytest.mark.parametrize("match", MATCHES)
@@ -207,7 +207,7 @@ def test_soft_borders_are_between_the_sides() -> None:
     content, mask = model.content(photo), torch.cat([share, 1 - share])
     seen: list[Tensor] = []
     model.decoder.register_forward_pre_hook(lambda _m, given: seen.append(given[0]["relu3_1"]))
-    model.stylize(content, style, [0.0, 1.0], mask=mask)
+    model.stylize(content, style, alpha=[0.0, 1.0], mask=mask)
     maps = content.maps["relu3_1"]
     here = torch.nn.functional.avg_pool2d(mask, 4)
     counted = here[1:].flatten() + 256 / (48 * 72)
@@ -240,8 +240,8 @@ def test_regions_in_tiles_are_those_of_the_whole(
     """To 1e-9; transport to 1e-5: the root of what rounding leaves, 1e-16, is 1e-8, and is divided."""
     photo = picture(54, 71).double()
     mask = torch.rand(2, 1, 54, 71, generator=torch.Generator().manual_seed(0)).double()
-    whole = model.stylize(photo, styles[:2], [0.4, 0.9], mask=mask, match=match)
-    tiled = model.stylize(photo, styles[:2], [0.4, 0.9], tile, mask=mask, match=match)
+    whole = model.stylize(photo, styles[:2], alpha=[0.4, 0.9], mask=mask, match=match)
+    tiled = model.stylize(photo, styles[:2], alpha=[0.4, 0.9], tile=tile, mask=mask, match=match)
     assert torch.allclose(tiled, whole, rtol=0, atol=1e-5 if match == "transport" else 1e-9)
 
 

@@ -128,7 +128,7 @@ def test_a_new_lab_shows_photo_style_and_result(
     make_lab: Callable[..., AdaINLab], model: AdaIN, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lab = make_lab(alpha=0.7)
-    wanted = model.stylize(photo(), painting(), 0.7)
+    wanted = model.stylize(photo(), painting(), alpha=0.7)
     assert equal(lab.image, wanted)
     assert looks_like(lab.photo_shown.widget, photo())
     assert looks_like(lab.style_shown.widget, painting())
@@ -229,8 +229,8 @@ def test_a_move_of_alpha_costs_one_decode_only(
     alpha(lab).value = 0.0
     assert work == ["decode"] * 2
     monkeypatch.undo()
-    assert equal(lab.image, model.stylize(photo(), painting(), 0.0))
-    assert (lab.image - model.stylize(photo(), painting(), 1.0)).abs().mean() > 0.05
+    assert equal(lab.image, model.stylize(photo(), painting(), alpha=0.0))
+    assert (lab.image - model.stylize(photo(), painting(), alpha=1.0)).abs().mean() > 0.05
     assert looks_like(lab.picture_shown.widget, lab.image)
     assert len(drawn) == 2
     assert equal(drawn[-1], lab.image)
@@ -268,7 +268,7 @@ def test_only_what_is_chosen_is_encoded_and_the_picture_follows(
     move(lab)
     assert work == ["encode", "decode"]
     name, side, style = wanted
-    assert equal(lab.image, model.stylize(photo(name, side), painting(style), 0.6))
+    assert equal(lab.image, model.stylize(photo(name, side), painting(style), alpha=0.6))
     assert looks_like(lab.picture_shown.widget, lab.image)
     assert looks_like(lab.photo_shown.widget, photo(name, side))
     assert looks_like(lab.style_shown.widget, painting(style))
@@ -409,7 +409,7 @@ def test_save_paints_all_pixels_whatever_is_shown(
     lab.save_button.click()
     (path,) = lab._folder.iterdir()
     assert path.name == "the notebook's photo-vortex-1.png"
-    wanted = model.stylize(own, painting(), 0.8)
+    wanted = model.stylize(own, painting(), alpha=0.8)
     assert (to_uint8(load_image(path)) == to_uint8(wanted)).all()
     assert tuple(lab.image.shape) == (1, 3, 24, 29)
     assert len(told) == 2
@@ -442,7 +442,7 @@ def test_a_recipe_can_be_painted_again(
     }
     content = images.resize(images.sample(recipe["content"]), recipe["size"])
     style = images.resize(images.style(recipe["style"]), recipe["style_size"])
-    again = model.stylize(content, style, recipe["alpha"])
+    again = model.stylize(content, style, alpha=recipe["alpha"])
     assert (to_uint8(load_image(path)) == to_uint8(again)).all()
 
 
@@ -464,7 +464,7 @@ def test_a_large_photo_is_painted_in_tiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = torch.rand(1, 3, 90, 130)
-    whole = model.stylize(own, painting(), 0.5)
+    whole = model.stylize(own, painting(), alpha=0.5)
     monkeypatch.setattr(adain, "TILE", 64)
     monkeypatch.setattr(adain, "LARGEST_WHOLE", 90 * 130 - 1)
     assert isinstance(model.content_or_photo(own), Tensor)
@@ -495,7 +495,7 @@ def test_save_without_memory_is_one_sentence(
 ) -> None:
     lab = make_lab(content=torch.rand(1, 3, 50, 61))
 
-    def full(*_: Any) -> Tensor:
+    def full(*_: Any, **__: Any) -> Tensor:
         raise MemoryError("the photo is too large")
 
     monkeypatch.setattr(AdaIN, "stylize", full)
@@ -512,7 +512,7 @@ def test_compute_is_a_plain_pass_and_alters_nothing(model: AdaIN) -> None:
     kept = {tap: maps.clone() for tap, maps in params.content.maps.items()}  # type: ignore[union-attr]
     first, second = compute(params), compute(params)
     assert equal(first.image, second.image)
-    assert equal(first.image, model.stylize(photo(), painting(), 0.5))
+    assert equal(first.image, model.stylize(photo(), painting(), alpha=0.5))
     assert all(equal(params.content.maps[tap], maps) for tap, maps in kept.items())  # type: ignore[union-attr]
     assert 0 < first.seconds < 60
 

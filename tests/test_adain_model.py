@@ -183,7 +183,7 @@ def test_it_is_the_formula_written_with_plain_modules(kind: str, alpha: float) -
     content, style = picture(64, 96).double(), picture(96, 64, seed=1).double()
     seen, wanted = (mirrored_maps(model.encoder, image, model.taps) for image in (content, style))
     restyled = {tap: restyled_by_hand(seen[tap], wanted[tap], alpha) for tap in model.taps}
-    found = model.stylize(content, style, alpha)
+    found = model.stylize(content, style, alpha=alpha)
     taps = model.decoder.shape.steered_by
     target = target_by_hand(model.encoder, taps, content, style, alpha) if taps else None
     oracle = decoded_by_hand(model.decoder, restyled, target)
@@ -255,7 +255,7 @@ def test_alpha_mixes_the_maps_of_the_photo_with_the_restyled(
     }
     between = {tap: 0.75 * content.maps[tap] + 0.25 * maps for tap, maps in whole.items()}
     wanted = model.decoder(between)[:, :, :45, :31]
-    assert torch.allclose(model.stylize(photo, painting, 0.25), wanted, atol=1e-5)
+    assert torch.allclose(model.stylize(photo, painting, alpha=0.25), wanted, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------- mixtures
@@ -363,8 +363,10 @@ def test_each_picture_of_a_batch_is_painted_as_if_it_were_alone(
     model: AdaIN, painting: Tensor, tile: int | None
 ) -> None:
     batch = picture(37, 50, count=3, seed=4)
-    together = model.stylize(batch, painting, 0.8, tile=tile)
-    alone = [model.stylize(photo, painting, 0.8, tile=tile) for photo in torch.split(batch, 1)]
+    together = model.stylize(batch, painting, alpha=0.8, tile=tile)
+    alone = [
+        model.stylize(photo, painting, alpha=0.8, tile=tile) for photo in torch.split(batch, 1)
+    ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
     assert (alone[0] - alone[1]).abs().max() > 0.05
 
@@ -375,14 +377,14 @@ def test_each_picture_of_a_batch_is_painted_as_if_it_were_alone(
 def test_a_content_and_a_style_are_encoded_once_for_all_alphas(
     model: AdaIN, photo: Tensor, painting: Tensor
 ) -> None:
-    wanted = {alpha: model.stylize(photo, painting, alpha) for alpha in (0.0, 0.4, 1.0)}
+    wanted = {alpha: model.stylize(photo, painting, alpha=alpha) for alpha in (0.0, 0.4, 1.0)}
     calls: Counter[str] = Counter()
     hooks = [
         part.register_forward_hook(lambda *_, name=name: calls.update([name]))
         for name, part in (("encoder", model.encoder), ("decoder", model.decoder))
     ]
     content, style = model.content(photo), model.style(painting)
-    found = {alpha: model.stylize(content, style, alpha) for alpha in wanted}
+    found = {alpha: model.stylize(content, style, alpha=alpha) for alpha in wanted}
     for hook in hooks:
         hook.remove()
     assert calls == {"encoder": 2, "decoder": 3}
@@ -422,7 +424,9 @@ def test_a_picture_in_tiles_is_the_whole_picture(kind: str, dtype: torch.dtype) 
     model = tiny_model(kind).in_dtype(dtype)
     photo, style = picture(150, 205), model.style(picture(40, 56, seed=1))
     for alpha, tile in ((1.0, 48), (0.5, 80)):
-        difference = model.stylize(photo, style, alpha, tile) - model.stylize(photo, style, alpha)
+        difference = model.stylize(photo, style, alpha=alpha, tile=tile) - model.stylize(
+            photo, style, alpha=alpha
+        )
         assert difference.abs().max() <= 1 / 255
     other = model.stylize(photo, picture(40, 56, seed=2), tile=48)
     assert (other - model.stylize(photo, style)).abs().max() > 10 / 255
@@ -838,7 +842,7 @@ def test_the_port_s_files_paint_as_they_did(
     wanted = port_stylize(photo, painting, alpha)
     assert wanted.std() > 0.05
     assert ((wanted > 0) & (wanted < 1)).float().mean() > 0.5
-    assert torch.allclose(load_port(port).stylize(photo, painting, alpha), wanted, atol=2e-5)
+    assert torch.allclose(load_port(port).stylize(photo, painting, alpha=alpha), wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize("size", [(45, 61), (47, 32), (50, 33)])
@@ -931,10 +935,10 @@ def test_contents_together_paint_as_each_alone(kind: str, painting: Tensor) -> N
     photos = [picture(37, 50, seed=seed) for seed in (3, 4, 5)]
     contents = [model.content(photo) for photo in photos]
     for match in ("deviation", "transport"):
-        several = model.stylize(together(contents), painting, [0.2, 0.7, 1.0], match=match)
+        several = model.stylize(together(contents), painting, alpha=[0.2, 0.7, 1.0], match=match)
         assert several.shape == (3, 3, 37, 50)
         for content, alpha, one in zip(contents, (0.2, 0.7, 1.0), several, strict=True):
-            alone = model.stylize(content, painting, alpha, match=match)
+            alone = model.stylize(content, painting, alpha=alpha, match=match)
             assert (one - alone[0]).abs().max() < 1e-4
 
 

@@ -720,7 +720,8 @@ def test_the_file_is_the_decoder_up_to_its_rounding(tmp_path: Path, fields: dict
     photo, style = picture(9, (37, 50)), picture(10)
     for alpha in (1.0, 0.4):
         shown, wanted = (
-            each.stylize(photo, style, alpha) for each in (model, AdaIN(task.encoder, task.model))
+            each.stylize(photo, style, alpha=alpha)
+            for each in (model, AdaIN(task.encoder, task.model))
         )
         assert 0 < (shown - wanted).abs().max() < 1e-2, "half precision rounds"
     state, facts = read_weights(path)

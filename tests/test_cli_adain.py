@@ -218,7 +218,9 @@ def painted(path: Path, *flags: str | Path) -> torch.Tensor:
 def by_hand(model: AdaIN, weights: list[float] | None = None, **turned: Any) -> torch.Tensor:
     """What a Stylist makes of it, as a picture file holds it."""
     styles = [images.style(name, size=48) for name in ("vortex", "mosaic")]
-    made = Stylist(model).stylize(images.sample("coffee", size=64), styles, weights, **turned)
+    made = Stylist(model).stylize(
+        images.sample("coffee", size=64), styles, weights=weights, **turned
+    )
     return (made * 255).round() / 255
 
 
@@ -505,7 +507,7 @@ def test_a_folder_of_styles_is_mixed_one_by_one_with_another(
     assert run("adain", "coffee", *flags, *AT, "-o", tmp_path / "out") == 0
     assert written(tmp_path / "out") == ["coffee-mosaic-gilded.png", "coffee-vortex-gilded.png"]
     pair = [nstlib.load_image(styles / "mosaic.jpg"), images.style("gilded", size=48)]
-    wanted = Stylist(model).stylize(images.sample("coffee", size=64), pair, [3, 1])
+    wanted = Stylist(model).stylize(images.sample("coffee", size=64), pair, weights=[3, 1])
     assert close(nstlib.load_image(tmp_path / "out/coffee-mosaic-gilded.png"), wanted, levels=0.5)
 
 
@@ -781,7 +783,7 @@ def test_a_gallery_shows_what_the_model_paints(
 
     def watched(content: torch.Tensor, style: torch.Tensor, alpha: float) -> torch.Tensor:
         asked.append(("adain", alpha))
-        return stylize(content, style, alpha)
+        return stylize(content, style, alpha=alpha)
 
     monkeypatch.setattr(model, "stylize", watched)
     flags = ["--model", "adain", "--alpha", "0.5", "--styles", "vortex", "mosaic"]

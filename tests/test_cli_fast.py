@@ -130,10 +130,10 @@ def painted(path: Path, *flags: str | Path) -> torch.Tensor:
     return nstlib.load_image(path)
 
 
-def by_hand(*given: Any, **turned: Any) -> torch.Tensor:
+def by_hand(**turned: Any) -> torch.Tensor:
     """What a NetStylist makes of it, as a picture file holds it."""
     stylist = NetStylist(transform_net.load_net("fast"))
-    made = stylist.stylize(images.sample("coffee", size=64), ["vortex", "gilded"], *given, **turned)
+    made = stylist.stylize(images.sample("coffee", size=64), ["vortex", "gilded"], **turned)
     return (made * 255).round() / 255
 
 

@@ -69,7 +69,11 @@ def test_the_frames_are_what_a_stylist_makes_of_a_walk(
     assert [len(batch) for batch in clip] == [4, 2]  # a few at a time
     styles = [images.style(name, size=48) for name in THREE]
     wanted = Stylist(adain.load_adain()).stylize(
-        images.sample("coffee", size=48), styles, path_weights(3, 6), 0.7, keep_color="match"
+        images.sample("coffee", size=48),
+        styles,
+        weights=path_weights(3, 6),
+        alpha=0.7,
+        keep_color="match",
     )
     assert (torch.cat(clip) - wanted).abs().max() < 0.02  # of bfloat16, in batches of other sizes
 

@@ -220,10 +220,11 @@ def test_the_models_that_ship_and_tiles_need_no_float64_of_a_device(mps: torch.d
     assert same(made, here.stylize(photo, style, **turned))
     net = load_net(device=mps)
     known = load_net(precision="float32")
-    mixed: Any = (["vortex", "impasto"], 7.0, [0.2, 0.8])
-    assert same(net.stylize(photo.to(mps), *mixed), known.stylize(photo, *mixed))
+    names, mixed = ["vortex", "impasto"], {"style_weight": 7.0, "weights": [0.2, 0.8]}
+    made = net.stylize(photo.to(mps), names, **mixed)  # type: ignore[arg-type]
+    assert same(made, known.stylize(photo, names, **mixed))  # type: ignore[arg-type]
     region = torch.cat([photo[:, :1], 1 - photo[:, :1]])
-    painted = NetStylist(net).stylize(photo.to(mps), mixed[0], mask=region)
+    painted = NetStylist(net).stylize(photo.to(mps), names, mask=region)
     assert painted.device == MPS
 
 
@@ -353,13 +354,13 @@ def test_a_picture_that_does_not_fit_is_made_in_tiles_with_a_line_that_says_so(
 ) -> None:
     model, photo = tiny_model(), picture(90, 120)
     style = model.style(picture(32, 32, seed=1))
-    whole = model.stylize(photo, style, 0.7)
+    whole = model.stylize(photo, style, alpha=0.7)
     monkeypatch.setattr(adain, "SMALL_TILE", 48)
     asked = full_beyond(monkeypatch, 90 * 120 - 1)
     paint: Callable[..., Tensor] = model.stylize
     if paints == "stylist":
         stylist = Stylist(model)
-        paint = lambda content, style, alpha: stylist.stylize(content, style, None, alpha)  # noqa: E731
+        paint = lambda content, style, alpha: stylist.stylize(content, style, alpha=alpha)  # noqa: E731
     with pytest.warns(TilesWarning, match=TILES):
         tiled = paint(photo, style, 0.7)
     assert (tiled - whole).abs().max() < 1e-4

@@ -276,7 +276,7 @@ def test_a_run_of_gatys_is_judged_at_the_steps_asked_for_and_ends_at_the_last(
     ]
     picture = gatys.stylize(photos["coffee"], styles["vortex"], encoder, settings, steps=4)
     model: Any = SimpleNamespace(
-        style=lambda image: image, content=lambda image: image, stylize=lambda *_: picture
+        style=lambda image: image, content=lambda image: image, stylize=lambda *_, **__: picture
     )
     (same, *_) = evaluation.evaluate_adain(model, judge, photos, styles, (1.0,))
     fourth = results[1]

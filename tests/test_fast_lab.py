@@ -64,7 +64,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def make_lab(net: TransformNet, mine: Path, tmp_path: Path) -> Callable[..., FastLab]:
     def make(**changes: Any) -> FastLab:
-        options = {"photo": "coffee", "net": net, "size": 24, "folder": tmp_path / "out"}
+        options = {"content": "coffee", "net": net, "size": 24, "folder": tmp_path / "out"}
         return FastLab(**{**options, **changes})
 
     return make
@@ -131,7 +131,7 @@ def test_a_new_lab_shows_the_photo_and_its_first_style_at_the_dials_end(
     make_lab: Callable[..., FastLab], net: TransformNet, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lab = make_lab()
-    wanted = net.stylize(photo(), "vortex", 100)
+    wanted = net.stylize(photo(), "vortex", style_weight=100)
     torch.testing.assert_close(lab.image, wanted, rtol=0, atol=0)
     assert looks_like(lab.picture, wanted)
     assert looks_like(lab.photo_shown, photo())
@@ -162,15 +162,15 @@ def test_it_begins_with_the_style_that_it_is_given(
     make_lab: Callable[..., FastLab], net: TransformNet, style: Any
 ) -> None:
     lab = make_lab(style=style, style_weight=5)
-    wanted = net.stylize(photo(), style, 5)
+    wanted = net.stylize(photo(), style, style_weight=5)
     torch.testing.assert_close(lab.image, wanted, rtol=0, atol=1e-6)
     assert max(slider.value for slider in sliders(lab).values()) == 1
 
 
 def test_a_photo_is_never_enlarged(make_lab: Callable[..., FastLab]) -> None:
     own = torch.rand(1, 3, 20, 31)
-    assert tuple(make_lab(photo=own, size=384).image.shape) == (1, 3, 20, 31)
-    assert tuple(make_lab(photo=own, size=10).image.shape) == (1, 3, 10, 16)
+    assert tuple(make_lab(content=own, size=384).image.shape) == (1, 3, 20, 31)
+    assert tuple(make_lab(content=own, size=10).image.shape) == (1, 3, 10, 16)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_photo_is_never_enlarged(make_lab: Callable[..., FastLab]) -> None:
         ({"size": "large"}, TypeError, "size is 'large'"),
         ({"size": 24.5}, TypeError, "size is 24.5"),
         ({"net": "nowhere.safetensors"}, WeightsError, "nowhere"),
-        ({"photo": "nowhere.jpg"}, ImageError, "nowhere"),
+        ({"content": "nowhere.jpg"}, ImageError, "nowhere"),
     ],
 )
 def test_what_the_lab_cannot_begin_with_is_named(
@@ -250,11 +250,11 @@ def test_the_picture_follows_what_is_moved_in_one_pass_each(
     passes.clear()
     move(lab)
     assert passes == [(24, 36)] * count
-    wanted = net.stylize(photo(), *asked)
+    wanted = net.stylize(photo(), asked[0], style_weight=asked[1])
     torch.testing.assert_close(lab.image, wanted, rtol=0, atol=0)
     assert (lab.image - before).abs().mean() > 0.01
     assert looks_like(lab.picture, wanted)
-    again = net.stylize(photo(), lab.style, lab.style_weight)
+    again = net.stylize(photo(), lab.style, style_weight=lab.style_weight)
     torch.testing.assert_close(again, wanted, rtol=0, atol=0)
 
 
@@ -352,7 +352,7 @@ def test_another_photo_is_painted_at_once_in_one_pass(
     resized = images.resize(images.sample("chelsea"), 24)
     assert passes == [tuple(resized.shape[2:])]
     assert looks_like(lab.photo_shown, resized)
-    wanted = net.stylize(resized, "vortex", 10)
+    wanted = net.stylize(resized, "vortex", style_weight=10)
     torch.testing.assert_close(lab.image, wanted, rtol=0, atol=0)
     assert looks_like(lab.picture, wanted)
 
@@ -400,7 +400,7 @@ def test_controls_follow_the_net(
     menu(lab).value = "impasto"
     dial(lab).value = 20.0
     loaded = load_net(mine / "other.safetensors")
-    wanted = loaded.stylize(photo(), "impasto", 20)
+    wanted = loaded.stylize(photo(), "impasto", style_weight=20)
     torch.testing.assert_close(lab.image, wanted, rtol=0, atol=0)
     shown = lab._settings.children
     assert dial(lab) is shown[0]
@@ -497,7 +497,9 @@ def test_a_saved_mixture_can_be_painted_again(
     assert path.name == "coffee-mixture-1.png"
     recipe = read_recipe(path)
     content = images.resize(images.sample(recipe["content"]), recipe["size"])
-    again = net.stylize(content, recipe["style"], recipe["style_weight"], recipe["weights"])
+    again = net.stylize(
+        content, recipe["style"], style_weight=recipe["style_weight"], weights=recipe["weights"]
+    )
     assert (to_uint8(load_image(path)) == to_uint8(again)).all()
 
 
@@ -530,7 +532,7 @@ def test_compute_is_a_plain_pass_and_alters_nothing(net: TransformNet) -> None:
     first, second = compute(params), compute(params)
     torch.testing.assert_close(params.photo, kept, rtol=0, atol=0)
     torch.testing.assert_close(first.image, second.image, rtol=0, atol=0)
-    wanted = net.stylize(kept, ["vortex", "gilded"], 10, [0.25, 0.75])
+    wanted = net.stylize(kept, ["vortex", "gilded"], style_weight=10, weights=[0.25, 0.75])
     torch.testing.assert_close(first.image, wanted, rtol=0, atol=0)
     assert 0 < first.seconds < 60
     assert first.place == f"{torch.get_num_threads()} thread" + "s" * (torch.get_num_threads() > 1)

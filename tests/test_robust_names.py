@@ -85,7 +85,7 @@ def test_a_folder_of_odd_names_is_painted(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Seen from within, so that their beginnings are the arguments' own."""
-    monkeypatch.setattr(TransformNet, "stylize", lambda _, content, *rest: content)
+    monkeypatch.setattr(TransformNet, "stylize", lambda _, content, *_rest, **_turned: content)
     for stem in STEMS:
         make(f"photos/{stem}.png")
     monkeypatch.chdir("photos")
@@ -172,7 +172,7 @@ def test_what_a_terminal_cannot_show_does_not_end_a_run(
     written = io.BytesIO()
     terminal = io.TextIOWrapper(written, encoding=encoding, write_through=True)
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(TransformNet, "stylize", lambda _, content, *rest: content)
+    monkeypatch.setattr(TransformNet, "stylize", lambda _, content, *_rest, **_turned: content)
     make("photo.png")
     for name in ("😀.png", f"{NO_TEXT}.png" if sys.platform == "linux" else "ÿ.png"):
         assert cli.main(["fast", "photo.png", "-o", name]) == 0
@@ -250,7 +250,7 @@ def test_a_user_without_a_name_or_a_home_has_paths_as_they_are(
 @pytest.fixture
 def hundred(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of 99 pictures and one that is none."""
-    monkeypatch.setattr(TransformNet, "stylize", lambda _, content, *rest: content)
+    monkeypatch.setattr(TransformNet, "stylize", lambda _, content, *_rest, **_turned: content)
     make("photos/000.png")
     for number in range(1, 100):
         shutil.copy("photos/000.png", f"photos/{number:03d}.png")

@@ -161,14 +161,14 @@ def test_a_batch_is_its_pictures_one_by_one_and_at_alpha_0_no_style_tells(
 ) -> None:
     model = tiny_model("steered")
     a, b = (model.style(drawn(1, 3, 20, 17, seed=seed + i)) for i in range(2))
-    batch = model.stylize(photos, a, alphas)
+    batch = model.stylize(photos, a, alpha=alphas)
     assert batch.shape == photos.shape
     for i, alpha in enumerate(alphas):
         assert torch.allclose(
-            batch[i : i + 1], model.stylize(photos[i : i + 1], a, alpha), atol=1e-4
+            batch[i : i + 1], model.stylize(photos[i : i + 1], a, alpha=alpha), atol=1e-4
         )
-    plain = model.stylize(photos, a, 0.0)
-    assert torch.allclose(plain, model.stylize(photos, b, 0.0), atol=1e-4)
+    plain = model.stylize(photos, a, alpha=0.0)
+    assert torch.allclose(plain, model.stylize(photos, b, alpha=0.0), atol=1e-4)
 
 
 @st.composite

@@ -185,8 +185,8 @@ def test_the_picture_is_what_python_paints(
     wanted = Stylist(model).stylize(
         images.load_image(photo, turn.get("size")),
         [style_of(folder, name) for name in names],
-        turn.get("weights"),
-        turn.get("alpha", 1.0),
+        weights=turn.get("weights"),
+        alpha=turn.get("alpha", 1.0),
         keep_color=turn.get("keep_color"),
     )
     assert torch.equal(loaded(reply.content), loaded(images.to_png_bytes(wanted)))

@@ -61,7 +61,7 @@ def test_styles_that_it_never_met_are_brought_and_alpha_softens_them(
     for style in paintings:
         before, known = distance(encoder, photo, style), model.style(style)
         left = [
-            distance(encoder, model.stylize(content, known, alpha), style) / before
+            distance(encoder, model.stylize(content, known, alpha=alpha), style) / before
             for alpha in (0, 0.5, 1)
         ]
         assert left == sorted(left, reverse=True)

@@ -271,7 +271,7 @@ def test_with_the_model_s_own_strokes_it_is_the_model_bit_for_bit(
         found = painter.stylize(photo, paintings[0], stroke_size=stroke_size, **turned)
         assert torch.equal(found, model.stylize(photo, paintings[0], **turned))
     mixture = mix([model.style(painting) for painting in paintings], [1, 2, 3])
-    found = painter.stylize(photo, paintings, [1, 2, 3], **turned)
+    found = painter.stylize(photo, paintings, weights=[1, 2, 3], **turned)
     assert torch.equal(found, model.stylize(photo, mixture, **turned))
 
 
@@ -281,10 +281,10 @@ def test_pictures_and_their_styles_are_the_same(
     kind: str, model: AdaIN, photo: Tensor, paintings: list[Tensor]
 ) -> None:
     painter, styles = Stylist(model), [model.style(painting) for painting in paintings]
-    wanted = painter.stylize(photo, paintings, [3, 1, 1], **TURNS[kind])
+    wanted = painter.stylize(photo, paintings, weights=[3, 1, 1], **TURNS[kind])
     several: list[Any] = [styles, tuple(styles), [paintings[0], *styles[1:]]]
     for same in several:
-        assert torch.equal(painter.stylize(photo, same, [3, 1, 1], **TURNS[kind]), wanted)
+        assert torch.equal(painter.stylize(photo, same, weights=[3, 1, 1], **TURNS[kind]), wanted)
     alone = painter.stylize(photo, styles[0], **TURNS[kind])
     assert torch.equal(painter.stylize(photo, paintings[0], **TURNS[kind]), alone)
 
@@ -295,10 +295,10 @@ def test_a_table_paints_a_picture_for_each_row(
 ) -> None:
     painter = Stylist(model)
     table = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [0.0, 5.0, 5.0]])
-    together = painter.stylize(photo, paintings, table, **TURNS[kind])
+    together = painter.stylize(photo, paintings, weights=table, **TURNS[kind])
     assert together.shape == (3, 3, *SIZE)
     for i, row in enumerate(table.tolist()):
-        one = painter.stylize(photo, paintings, row, **TURNS[kind])
+        one = painter.stylize(photo, paintings, weights=row, **TURNS[kind])
         assert torch.allclose(together[i : i + 1], one, atol=1e-5)
     alone = painter.stylize(photo, paintings[0], **TURNS[kind])
     assert torch.allclose(together[:1], alone, atol=1e-5)
@@ -319,7 +319,9 @@ def test_several_alphas_paint_a_picture_each(
         zero_dimensional = torch.tensor(alpha, dtype=torch.float64)
         same = painter.stylize(photo, paintings[0], alpha=zero_dimensional, **TURNS[kind])
         assert torch.equal(same, one)
-    with_table = painter.stylize(photo, paintings, torch.eye(3), alpha=alphas, **TURNS[kind])
+    with_table = painter.stylize(
+        photo, paintings, weights=torch.eye(3), alpha=alphas, **TURNS[kind]
+    )
     assert torch.allclose(with_table[:1], together[:1], atol=1e-5)
 
 
@@ -350,7 +352,7 @@ def test_a_tiny_photo_takes_small_strokes(
 def test_small_strokes_are_a_large_picture_made_small(
     model: AdaIN, photo: Tensor, paintings: list[Tensor]
 ) -> None:
-    large = model.stylize(resize(photo, (90, 122)), paintings[0], 0.8)
+    large = model.stylize(resize(photo, (90, 122)), paintings[0], alpha=0.8)
     found = Stylist(model).stylize(photo, paintings[0], alpha=0.8, stroke_size=0.5)
     assert torch.equal(found, resize(large, SIZE))
 
@@ -366,9 +368,9 @@ def test_large_strokes_are_a_small_picture_repainted_with_part_of_the_style(
 
     def repaint(image: Tensor, part: float) -> Tensor:
         steps.append((image.shape[2], image.shape[3]))
-        return model.stylize(image, style, part * alpha)
+        return model.stylize(image, style, alpha=part * alpha)
 
-    first = model.stylize(resize(content, small), style, alpha)
+    first = model.stylize(resize(content, small), style, alpha=alpha)
     stays = torch.full((1, 1, 1, 1), 1 - alpha)  # of the detail that the small photo lacks
     wanted = enlarged(first, content, stays, repaint)
     assert steps == doublings(small, size)
@@ -384,7 +386,7 @@ def test_no_more_than_half_of_the_style_is_painted_again(
 
     def noted(self: AdaIN, content: Any, style: Any, alpha: Any, **options: Any) -> Tensor:
         alphas.append(float(alpha))
-        return stylize(self, content, style, alpha, **options)
+        return stylize(self, content, style, alpha=alpha, **options)
 
     monkeypatch.setattr(AdaIN, "stylize", noted)
     Stylist(model).stylize(picture(128, 160), paintings[0], alpha=0.8, stroke_size=4)
@@ -435,7 +437,7 @@ def test_a_style_in_the_photo_s_colours_is_recoloured_before_it_is_looked_at(
 ) -> None:
     recoloured = [model.style(color.match_color(painting, photo)) for painting in paintings]
     wanted = model.stylize(photo, mix(recoloured, [1, 2, 2]))
-    found = Stylist(model).stylize(photo, paintings, [1, 2, 2], keep_color="match")
+    found = Stylist(model).stylize(photo, paintings, weights=[1, 2, 2], keep_color="match")
     assert torch.equal(found, wanted)
     assert (found - model.stylize(photo, paintings[0])).abs().max() > 0.01
     large = Stylist(model).stylize(photo, paintings[0], keep_color="match", stroke_size=1.4)
@@ -479,7 +481,7 @@ def test_a_mask_is_the_model_s_where_it_covers_everything(
     styles = [model.style(painting) for painting in paintings[:2]]
     for alpha in (1.0, [0.3, 1.0]):
         found = Stylist(model).stylize(photo, paintings[:2], alpha=alpha, mask=halves())
-        wanted = model.stylize(photo, styles, alpha, mask=halves())
+        wanted = model.stylize(photo, styles, alpha=alpha, mask=halves())
         assert torch.allclose(found, wanted, atol=1e-6)
     swapped = Stylist(model).stylize(photo, paintings[1::-1], mask=halves().flip(0))
     assert torch.allclose(
@@ -707,10 +709,10 @@ def test_a_net_paints_as_it_does(net: NetStylist, photo: Tensor) -> None:
     for name in STYLES:
         assert torch.equal(net.stylize(photo, name), net.net.stylize(photo, name))
         assert torch.equal(net.stylize(photo, [name]), net.net.stylize(photo, name))
-    found = net.stylize(photo, STYLES, [1, 2, 3], 20)
-    wanted = net.net.stylize(photo, STYLES, 20, [1, 2, 3])
+    found = net.stylize(photo, STYLES, weights=[1, 2, 3], style_weight=20)
+    wanted = net.net.stylize(photo, STYLES, style_weight=20, weights=[1, 2, 3])
     assert torch.allclose(found, wanted, atol=1e-6)
-    assert not torch.allclose(found, net.stylize(photo, STYLES, [1, 2, 3]), atol=1e-3)
+    assert not torch.allclose(found, net.stylize(photo, STYLES, weights=[1, 2, 3]), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -720,10 +722,10 @@ def test_a_net_s_table_paints_a_picture_for_each_row(
     turned: dict[str, Any], net: NetStylist, photo: Tensor
 ) -> None:
     table = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.3, 0.5]])
-    together = net.stylize(photo, STYLES, table, 30, **turned)
+    together = net.stylize(photo, STYLES, weights=table, style_weight=30, **turned)
     assert together.shape == (2, 3, *SIZE)
     for i, row in enumerate(table.tolist()):
-        one = net.stylize(photo, STYLES, row, 30, **turned)
+        one = net.stylize(photo, STYLES, weights=row, style_weight=30, **turned)
         assert torch.allclose(together[i : i + 1], one, atol=1e-5)
 
 
@@ -734,13 +736,14 @@ def test_part_of_a_style_is_part_of_the_way_up_the_dial(
     places: list[float] = []
     stylize = type(net.net).stylize
 
-    def noted(self: Any, content: Tensor, style: Any, place: float | None, *rest: Any) -> Tensor:
+    def noted(self: Any, content: Tensor, style: Any, **turned: Any) -> Tensor:
+        place = turned["style_weight"]
         places.append(DIAL[-1] if place is None else place)
-        return stylize(self, content, style, place, *rest)
+        return stylize(self, content, style, **turned)
 
     monkeypatch.setattr(type(net.net), "stylize", noted)
     size = (128, 160)
-    net.stylize(picture(*size), "sea", None, style_weight, stroke_size=4)
+    net.stylize(picture(*size), "sea", style_weight=style_weight, stroke_size=4)
     high = style_weight or DIAL[-1]
     # Half of the style is half of the way on the dial's own scale, which is a logarithm's.
     assert places == pytest.approx([high, high**0.5, high**0.5])
@@ -780,8 +783,8 @@ def test_a_photo_is_not_enlarged_beyond_what_is_free(
 def test_the_upper_end_of_any_dial_is_on_it(high: float, photo: Tensor) -> None:
     net = random_net(styles=STYLES, dial=(0.1, high))
     for style_weight in (None, high):
-        found = NetStylist(net).stylize(photo, "sea", None, style_weight)
-        assert torch.equal(found, net.stylize(photo, "sea", style_weight))
+        found = NetStylist(net).stylize(photo, "sea", style_weight=style_weight)
+        assert torch.equal(found, net.stylize(photo, "sea", style_weight=style_weight))
 
 
 @pytest.mark.parametrize("stroke_size", [0.25, 0.6, 0.999, 1.001, 1.3])
@@ -807,15 +810,17 @@ def test_a_net_s_regions_are_its_pictures_blended(
     stroke_size: float, net: NetStylist, photo: Tensor
 ) -> None:
     mask, names = halves(), ["sea", "moss"]
-    found = net.stylize(photo, names, None, 10, mask=mask, stroke_size=stroke_size)
-    each = [net.stylize(photo, name, None, 10, stroke_size=stroke_size) for name in names]
+    found = net.stylize(photo, names, style_weight=10, mask=mask, stroke_size=stroke_size)
+    each = [net.stylize(photo, name, style_weight=10, stroke_size=stroke_size) for name in names]
     wanted = mask[:1] * each[0] + mask[1:] * each[1]
     if stroke_size == 1:
         assert torch.allclose(found, wanted, atol=1e-5)
     # Blended before or after it is resized differs, but where the mask is flat.
     assert (found - wanted)[..., :12].abs().mean() < 0.02
-    overlapping = net.stylize(photo, names, None, 10, mask=torch.ones(2, 1, *SIZE))
-    wanted = (net.stylize(photo, "sea", None, 10) + net.stylize(photo, "moss", None, 10)) / 2
+    overlapping = net.stylize(photo, names, style_weight=10, mask=torch.ones(2, 1, *SIZE))
+    wanted = (
+        net.stylize(photo, "sea", style_weight=10) + net.stylize(photo, "moss", style_weight=10)
+    ) / 2
     assert torch.allclose(overlapping, wanted, atol=1e-5)
 
 
@@ -873,7 +878,7 @@ def test_what_a_net_cannot_be_told_is_told(
 
 def test_a_net_without_a_dial_takes_no_style_weight(photo: Tensor) -> None:
     with pytest.raises(ValueError, match="style_weight is 3; the net has no dial"):
-        NetStylist(random_net(styles=STYLES)).stylize(photo, "sea", None, 3)
+        NetStylist(random_net(styles=STYLES)).stylize(photo, "sea", style_weight=3)
 
 
 # -------------------------------------------------------------------------------- planted mistakes
@@ -942,10 +947,10 @@ def test_a_list_of_photos_paints_each_as_it_is_alone(
     model: AdaIN, paintings: list[Tensor], turn: str
 ) -> None:
     photos = [picture(*SIZE, seed=seed) for seed in (20, 21, 22)]
-    together = Stylist(model).stylize(photos, paintings[:2], [1, 3], **TURNS[turn])
+    together = Stylist(model).stylize(photos, paintings[:2], weights=[1, 3], **TURNS[turn])
     assert together.shape == (3, 3, *SIZE)
     for photo, painted in zip(photos, together, strict=True):
-        alone = Stylist(model).stylize(photo, paintings[:2], [1, 3], **TURNS[turn])
+        alone = Stylist(model).stylize(photo, paintings[:2], weights=[1, 3], **TURNS[turn])
         assert (painted - alone[0]).abs().max() < STATE
 
 
@@ -953,7 +958,7 @@ def test_each_photo_of_a_list_can_have_its_own_weights_and_alpha(
     model: AdaIN, paintings: list[Tensor]
 ) -> None:
     photos, table, alphas = [picture(*SIZE, seed=s) for s in (20, 21)], torch.eye(2), [0.3, 1.0]
-    together = Stylist(model).stylize(photos, paintings[:2], table, alphas)
+    together = Stylist(model).stylize(photos, paintings[:2], weights=table, alpha=alphas)
     for photo, style, alpha, painted in zip(photos, paintings, alphas, together, strict=False):
         assert (painted - Stylist(model).stylize(photo, style, alpha=alpha)[0]).abs().max() < STATE
 

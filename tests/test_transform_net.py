@@ -324,7 +324,7 @@ def test_styles_as_a_string_are_refused() -> None:
 def test_stylize_is_one_pass_and_keeps_no_gradient(styled: TransformNet) -> None:
     image = photo(20, 28, count=2)
     styled.requires_grad_(True)
-    painted = styled.stylize(image, "moss", 10)
+    painted = styled.stylize(image, "moss", style_weight=10)
     assert not painted.requires_grad
     assert torch.equal(painted, styled(image, styled.condition("moss", 10)))
 
@@ -379,7 +379,9 @@ def test_a_file_gives_the_net_back(styled: TransformNet, tmp_path: Path) -> None
     net = load_net(save(styled, tmp_path / "net.safetensors"), precision="float32")
     assert net.shape == styled.shape
     image = photo(24, 24)
-    difference = net.stylize(image, "fire", 3) - styled.stylize(image, "fire", 3)
+    difference = net.stylize(image, "fire", style_weight=3) - styled.stylize(
+        image, "fire", style_weight=3
+    )
     assert difference.abs().max() < 0.01  # weights are stored in float16
 
 
@@ -531,3 +533,9 @@ def test_the_metadata_of_a_file_is_plain_json(styled: TransformNet, tmp_path: Pa
         facts = json.loads(file.metadata()["config"])
     assert facts["seed"] == 3
     assert facts["shape"]["styles"] == list(STYLES)
+
+
+@pytest.mark.parametrize("style_weight", [[0.3, 0.7], "10", torch.tensor([10.0, 20.0])])
+def test_a_style_weight_that_is_no_number_is_named(styled: TransformNet, style_weight: Any) -> None:
+    with pytest.raises(TypeError, match=r"style_weight is .*; it must be a number"):
+        styled.stylize(photo(16, 16), "sea", style_weight=style_weight)

@@ -98,7 +98,7 @@ def turn(lab: VideoLab, **values: Any) -> None:
 
 def look_by_hand(model: AdaIN, known: KnownClip, style: str, alpha: float = 1.0) -> list[Tensor]:
     painting = at_size(images.style(style), STYLE_SIZE)
-    return [model.stylize(frame, painting, alpha) for frame in known.frames.split(1)]
+    return [model.stylize(frame, painting, alpha=alpha) for frame in known.frames.split(1)]
 
 
 def are_shown(lab: VideoLab, position: int, frames: Sequence[Tensor]) -> bool:

@@ -81,7 +81,7 @@ def test_styles_and_alpha_may_change_from_frame_to_frame(model: AdaIN) -> None:
     alphas = torch.linspace(0.2, 1, 6)
     stylist = Stylist(model)
     painted = [
-        stylist.stylize(frame, list(STYLES), row, alpha.item())
+        stylist.stylize(frame, list(STYLES), weights=row, alpha=alpha.item())
         for frame, row, alpha in zip(FRAMES, table, alphas, strict=True)
     ]
     wanted = steady(painted, motions(FRAMES), 0.7)
@@ -141,7 +141,9 @@ def test_styles_are_looked_at_once(model: AdaIN, monkeypatch: pytest.MonkeyPatch
 
 def test_fast_nets_paint_clips_too(net: TransformNet) -> None:
     stylist = NetStylist(net)
-    painted = [stylist.stylize(frame, ["a", "b"], [0.3, 0.7], 5.0) for frame in FRAMES]
+    painted = [
+        stylist.stylize(frame, ["a", "b"], weights=[0.3, 0.7], style_weight=5.0) for frame in FRAMES
+    ]
     wanted = steady(painted, motions(FRAMES), 0.7)
     close(stylize(FRAMES, net, ["a", "b"], weights=[0.3, 0.7], style_weight=5.0), wanted)
     close(stylize(FRAMES, net, "a"), stylize(FRAMES, net, ["a", "b"], weights=[1, 0]))

@@ -40,7 +40,7 @@ def tiles(size: int = SIZE, steps: int = STEPS) -> dict[str, Tensor]:
         "a net, in one pass": net.stylize(cat, PAINTING, style_weight=10),
         "AdaIN: any painting": stylist.stylize(cat, painting),
         "another photo": astronaut,
-        "two styles, mixed": stylist.stylize(astronaut, [vortex, gilded], [0.5, 0.5]),
+        "two styles, mixed": stylist.stylize(astronaut, [vortex, gilded], weights=[0.5, 0.5]),
         "her own colours": stylist.stylize(astronaut, woodblock, keep_color="luminance"),
         "a style around her": stylist.stylize(astronaut, vortex, mask=1 - her),
         "and another on her": stylist.stylize(

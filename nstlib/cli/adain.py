@@ -80,7 +80,7 @@ def _run_adain(options: argparse.Namespace) -> int:
         name, *names = job.names
         used = [paintings[name] for name in names]
         styles = [painting.style for painting in used]
-        painted = stylist.stylize(photo.image, styles, mixed, mask=photo.mask, **turned)
+        painted = stylist.stylize(photo.image, styles, weights=mixed, mask=photo.mask, **turned)
         made_of = {
             "content": Path(name).name,
             "style": [Path(name).name for name in names],

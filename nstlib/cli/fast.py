@@ -63,7 +63,7 @@ def _run_fast(options: argparse.Namespace) -> int:
     recipe |= {"size": options.size} | turned | regions.recipe
 
     def paint(photo: Photo, job: Job) -> Painted:
-        painted = stylist.stylize(photo.image, styles, mixed, mask=photo.mask, **turned)
+        painted = stylist.stylize(photo.image, styles, weights=mixed, mask=photo.mask, **turned)
         return painted, recipe | {"content": Path(job.names[0]).name}
 
     return order.carry_out(lambda name: regions.photo(name, options.size), paint)

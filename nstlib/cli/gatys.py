@@ -223,7 +223,9 @@ def _with_net(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
     names = options.styles or net.shape.styles
     if not names:
         raise UsageError(f"--net is {options.net!r}, whose styles have no names; give --styles")
-    return names, lambda photo, name, _: net.stylize(photo, name, chosen.get("style_weight"))
+    return names, lambda photo, name, _: net.stylize(
+        photo, name, style_weight=chosen.get("style_weight")
+    )
 
 
 def _with_adain(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
@@ -232,7 +234,7 @@ def _with_adain(options: argparse.Namespace) -> tuple[Sequence[str], _Painter]:
     model = adain.load_adain(options.model, device=chosen.get("device", "auto"))
     (alpha,) = values(options, Stylist.stylize, "alpha").values()
     names = options.styles or images.style_names()
-    return names, lambda photo, _, style: model.stylize(photo, style, alpha)
+    return names, lambda photo, _, style: model.stylize(photo, style, alpha=alpha)
 
 
 def _chosen_of_one_pass(flag: str, options: argparse.Namespace, known: set[str]) -> dict[str, Any]:

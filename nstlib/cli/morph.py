@@ -127,7 +127,7 @@ def _with_adain(options: argparse.Namespace) -> _Painter:
     styles = [images.at_size(find_picture(name), style_size) for name in options.styles]
     model = adain.load_adain(options.model or "adain", device=options.device)
     stylist = Stylist(model, kept=len(styles))
-    return lambda rows: stylist.stylize(photo, styles, rows, **turned)
+    return lambda rows: stylist.stylize(photo, styles, weights=rows, **turned)
 
 
 def _with_net(options: argparse.Namespace) -> _Painter:
@@ -138,4 +138,4 @@ def _with_net(options: argparse.Namespace) -> _Painter:
     net = transform_net.load_net(options.net, device=options.device)
     net.condition(options.styles, turned["style_weight"])  # wrong ones end it here
     photo, stylist = find_picture(options.photo, options.size), NetStylist(net)
-    return lambda rows: stylist.stylize(photo, options.styles, rows, **turned)
+    return lambda rows: stylist.stylize(photo, options.styles, weights=rows, **turned)

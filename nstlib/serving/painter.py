@@ -209,7 +209,7 @@ def together(stylist: Stylist, orders: Sequence[Order]) -> Tensor:
     return stylist.stylize(
         [order.photo for order in orders],
         list(styles.values()),
-        weights,
-        [order.alpha for order in orders],
+        weights=weights,
+        alpha=[order.alpha for order in orders],
         keep_color=first.keep_color,
     )

@@ -106,7 +106,8 @@ def compute(params: Params) -> Result:
     """
     model = params.model
     return timed(
-        lambda: model.stylize(params.content, params.style, params.alpha), model.encoder.mean.device
+        lambda: model.stylize(params.content, params.style, alpha=params.alpha),
+        model.encoder.mean.device,
     )
 
 
@@ -114,7 +115,7 @@ def whole_picture(model: AdaIN, shown: Shown) -> Tensor:
     """Return the picture with all the photo's pixels: in tiles, if these are many."""
     if shown.has_all_pixels:
         return shown.result.image
-    return model.stylize(shown.photo.whole, shown.painting.kept, shown.alpha)
+    return model.stylize(shown.photo.whole, shown.painting.kept, alpha=shown.alpha)
 
 
 def size_choices(photo: Tensor, wanted: int) -> dict[str, int]:

@@ -72,7 +72,7 @@ def compute(params: Params) -> Result:
         (1, 3, 24, 32)
     """
     return timed(
-        lambda: params.net.stylize(params.photo, params.style, params.style_weight),
+        lambda: params.net.stylize(params.photo, params.style, style_weight=params.style_weight),
         params.net.head.weight.device,
     )
 
@@ -83,7 +83,7 @@ class FastLab:
     A cell that ends in a lab shows it.
 
     Args:
-        photo: where to begin: the name of a photo that ships, a file, or an image.
+        content: where to begin: the name of a photo that ships, a file, or an image.
         net: a net, a file of one, or None for the one that ships.
         size: the shorter side of the picture; a smaller photo keeps its own pixels.
         style: of the net: a name, several, or names with their weights; None is its first.
@@ -108,7 +108,7 @@ class FastLab:
 
     def __init__(
         self,
-        photo: str | Path | Tensor = "astronaut",
+        content: str | Path | Tensor = "astronaut",
         net: str | Path | TransformNet | None = None,
         size: int = 384,
         style: str | Sequence[str] | Mapping[str, float] | None = None,
@@ -120,10 +120,10 @@ class FastLab:
         self._folder = Path(folder)
         # A kernel may answer two widgets at once, each in a thread.
         self._one_at_a_time = threading.RLock()
-        self.photo = photo_picker(photo)
+        self.photo = photo_picker(content)
         self.nets = NetPicker(SHIPPED if net is None else net)
         # A wrong style ends it here; and what torch loads with its first pass is no picture's time.
-        self.nets.net.stylize(torch.zeros(1, 3, 8, 8), style, style_weight)
+        self.nets.net.stylize(torch.zeros(1, 3, 8, 8), style, style_weight=style_weight)
         self.controls: dict[str, Control] = {}
         self.mixer: StyleMixer | None = None
         self._make_controls(_weights(self.nets.net, style), style_weight)

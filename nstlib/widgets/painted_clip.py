@@ -142,7 +142,7 @@ class PaintedClip:
     def _look(self, style: Tensor, alpha: float) -> list[Tensor]:
         """Return each frame by itself in a style."""
         known = self._style(style)
-        groups = (self.model.stylize(content, known, alpha) for content in self.contents)
+        groups = (self.model.stylize(content, known, alpha=alpha) for content in self.contents)
         return [frame for group in groups for frame in torch.split(group, 1)]
 
     def _alone(self, style: Tensor, alpha: float, method: Method) -> tuple[float, float]:
