@@ -357,12 +357,9 @@ def test_a_picture_that_does_not_fit_is_made_in_tiles_with_a_line_that_says_so(
     whole = model.stylize(photo, style, alpha=0.7)
     monkeypatch.setattr(adain, "SMALL_TILE", 48)
     asked = full_beyond(monkeypatch, 90 * 120 - 1)
-    paint: Callable[..., Tensor] = model.stylize
-    if paints == "stylist":
-        stylist = Stylist(model)
-        paint = lambda content, style, alpha: stylist.stylize(content, style, alpha=alpha)  # noqa: E731
+    paint: Callable[..., Tensor] = (Stylist(model) if paints == "stylist" else model).stylize
     with pytest.warns(TilesWarning, match=TILES):
-        tiled = paint(photo, style, 0.7)
+        tiled = paint(photo, style, alpha=0.7)
     assert (tiled - whole).abs().max() < 1e-4
     assert asked[0] == 90 * 120 > max(asked[-10:])
 

@@ -220,7 +220,7 @@ def test_the_presets_keep_the_books_numbers() -> None:
     assert (recipe.steps, recipe.learning_rate) == (500, 0.9)
     assert (recipe.decay_factor, recipe.decay_every) == (0.8, 50)
     assert preset("core").steps == 300
-    assert recipe.content_taps == {"conv4_4": 1.0}  # index 25, where the book's text says conv4_2
+    assert recipe.content_taps == {"conv4_4": 1.0}  # index 25, where the book's slides say conv4_2
 
 
 @pytest.mark.parametrize(

@@ -252,8 +252,8 @@ def test_what_no_lab_can_begin_with_is_named(
     [
         ("corners", {"alpha": 1.1}, ValueError, "alpha is 1.1"),
         ("mask", {"alpha": 1.1}, ValueError, "alpha is 1.1"),
-        ("corners", {"style_size": 2.5}, ValueError, "^style_size is 2.5"),
-        ("mask", {"style_size": 2.5}, ValueError, "^style_size is 2.5"),
+        ("corners", {"style_size": 2.5}, TypeError, "^style_size is 2.5"),
+        ("mask", {"style_size": 2.5}, TypeError, "^style_size is 2.5"),
         ("mix", {"styles": []}, ValueError, "styles is empty"),
         ("mix", {"styles": ["rembrandt"]}, ValueError, "'rembrandt'"),
         (
