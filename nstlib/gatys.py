@@ -29,9 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import config, errors, kernels, losses
+from nstlib import config, kernels, losses
 from nstlib.config import Precision, Range
 from nstlib.encoders import Encoder, check_taps, load_encoder
+from nstlib.errors import DivergenceError
 from nstlib.images import check_image, resize
 from nstlib.losses import Taps
 from nstlib.memory import check_memory, memory_for, reused_memory
@@ -192,8 +193,8 @@ class Step:
     seconds: float  # since the start
 
 
-class DivergenceError(errors.DivergenceError):
-    """The run left the numbers; ``image`` is the last good picture."""
+class PixelDivergenceError(DivergenceError):
+    """The loss, or the picture, is no longer finite; ``image`` is the last good picture."""
 
     def __init__(self, message: str, image: Tensor) -> None:
         super().__init__(message)
@@ -218,7 +219,7 @@ def optimize(
     Raises:
         ValueError, TypeError: an argument is not what it must be.
         MemoryError: the picture is too large for this machine; says what would fit.
-        DivergenceError: while running, the loss or the picture is no longer finite.
+        PixelDivergenceError: while running, the loss or the picture is no longer finite.
 
     Example:
         >>> from nstlib.encoders import random_encoder
@@ -457,14 +458,14 @@ _ADVICE = "try a lower learning_rate, or lower weights. The error's image is the
 
 def _check_loss(total: float, last: Tensor) -> None:
     if not abs(total) < float("inf"):
-        raise DivergenceError(f"the run diverged: the loss is {total:g}; {_ADVICE}", last)
+        raise PixelDivergenceError(f"the run diverged: the loss is {total:g}; {_ADVICE}", last)
 
 
 def _check_pixels(canvas: _Canvas, last: Tensor) -> None:
     largest = canvas.values.detach().abs().max().item()
     # Pixels live in [0, 1]; a free picture strays a little beyond it, a diverging one without limit.
     if not largest < 1e3:
-        raise DivergenceError(
+        raise PixelDivergenceError(
             f"the run diverged: the largest pixel is {largest:g}; {_ADVICE}", last
         )
 

@@ -94,7 +94,7 @@ def test_a_run_that_diverges_keeps_the_last_good_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverge(*_: object) -> None:
-        raise gatys.DivergenceError("the run diverged", torch.full((1, 3, 8, 8), 0.5))
+        raise gatys.PixelDivergenceError("the run diverged", torch.full((1, 3, 8, 8), 0.5))
 
     monkeypatch.setattr(gatys, "optimize", diverge)
     assert run("gatys", "astronaut", "vortex", "-o", tmp_path / "o.png") == 1

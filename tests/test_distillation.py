@@ -579,5 +579,5 @@ def test_a_checkpoint_with_a_wrong_bit_in_a_weight_is_refused(tmp_path: Path, tr
 
 
 def test_the_two_ways_to_diverge_are_of_one_kind() -> None:
-    assert issubclass(gatys.DivergenceError, DivergenceError)
+    assert issubclass(gatys.PixelDivergenceError, DivergenceError)
     assert training.DivergenceError is DivergenceError

@@ -20,7 +20,15 @@ from torch.nn import functional as F
 import nstlib
 from nstlib import encoders, gatys, kernels, losses
 from nstlib.encoders import Encoder, load_encoder, random_encoder
-from nstlib.gatys import DivergenceError, Settings, Step, memory_needed, optimize, preset, stylize
+from nstlib.gatys import (
+    PixelDivergenceError,
+    Settings,
+    Step,
+    memory_needed,
+    optimize,
+    preset,
+    stylize,
+)
 from nstlib.images import resize, sample, style, style_names
 
 Image = Tensor
@@ -792,7 +800,7 @@ def test_what_is_no_number_ends_the_run_with_the_last_good_picture(
     next(steps)
     last = next(steps).image
     armed[0] = True
-    with pytest.raises(DivergenceError, match="try a lower learning_rate") as caught:
+    with pytest.raises(PixelDivergenceError, match="try a lower learning_rate") as caught:
         next(steps)
     assert last.isfinite().all()
     assert torch.equal(caught.value.image, last)
@@ -803,7 +811,7 @@ def test_a_run_that_diverges_at_once_keeps_its_start(
 ) -> None:
     with torch.no_grad():
         encoder.convs["conv1_1"].weight *= 1e30
-    with pytest.raises(DivergenceError, match="the loss is") as caught:
+    with pytest.raises(PixelDivergenceError, match="the loss is") as caught:
         stylize(content, painting, encoder, init="noise", precision="float32", normalize="sum")
     assert caught.value.image.isfinite().all()
     assert caught.value.image.shape == content.shape
@@ -830,7 +838,7 @@ def test_a_picture_that_leaves_its_range_a_thousandfold_is_found_out(
     )
     steps = optimize(content, None, encoder, settings, init="noise")
     seen = [next(steps)]
-    with pytest.raises(DivergenceError, match="the largest pixel is 100[0-9]") as caught:
+    with pytest.raises(PixelDivergenceError, match="the largest pixel is 100[0-9]") as caught:
         seen.extend(steps)
     assert len(seen) > 50
     assert torch.equal(caught.value.image, seen[-1].image)

@@ -394,7 +394,7 @@ def test_divergence_keeps_the_last_good_picture(
 
     monkeypatch.setattr(gatys.Objective, "forward", not_a_number_at_last)
     lab = ran(make_lab())
-    assert isinstance(lab.error, gatys.DivergenceError)
+    assert isinstance(lab.error, gatys.PixelDivergenceError)
     assert "diverged" in lab.message.value
     assert "Ended after step 2 of 4" in lab.status.value
     assert lab.image is not None

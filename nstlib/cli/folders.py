@@ -19,8 +19,7 @@ from nstlib import images
 from nstlib.cli.flags import UsageError, make_folder
 from nstlib.cli.parsers import one_line
 from nstlib.datasets import picture_paths
-from nstlib.errors import ImageError
-from nstlib.gatys import DivergenceError
+from nstlib.errors import DivergenceError, ImageError
 from nstlib.memory import allocation_named
 
 Photo = TypeVar("Photo")

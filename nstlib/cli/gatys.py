@@ -114,9 +114,11 @@ def _run_gatys(options: argparse.Namespace) -> int:
         try:
             steps = gatys.optimize(photo, [styles[name] for name in names], encoder, settings)
             step, was_stopped = _watch(steps, settings.steps)
-        except gatys.DivergenceError as error:
+        except gatys.PixelDivergenceError as error:
             saved = images.save_image(error.image, job.out, recipe)
-            raise gatys.DivergenceError(f"{error}; it is saved as {saved}", error.image) from error
+            raise gatys.PixelDivergenceError(
+                f"{error}; it is saved as {saved}", error.image
+            ) from error
         return step.image, recipe | {"steps_done": step.index}
 
     init = {"init": options.init} if hasattr(options, "init") else {}

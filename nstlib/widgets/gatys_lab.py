@@ -170,7 +170,7 @@ class GatysLab:
         self.error, self.history = None, []
         try:
             self._optimise()
-        except gatys.DivergenceError as error:
+        except gatys.PixelDivergenceError as error:
             self.error, self.image = error, error.image.cpu()
             if not self.history:
                 self._recipe = self._planned
