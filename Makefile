@@ -67,7 +67,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(HEADING) "Types"
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 	$(HEADING) "Unit tests"
 	$(SHARED) $(BIN)/pytest tests nstlib -m "not browser and not soak" --ignore tests/test_book.py \
 		-n 3 --dist loadfile --durations=10

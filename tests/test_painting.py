@@ -308,16 +308,18 @@ def test_a_shipped_style_is_large_and_its_file_small_and_holds_its_recipe(stem: 
     assert {key: recipe[key] for key in painting.STYLES[stem]} == painting.STYLES[stem]
 
 
-# Of each painter, two styles ship; the first has its name.
-SECONDS = [stem for stem in painting.STYLES if stem not in painting.painters()]
+# Two styles of each painter ship, and to paint one as large as it ships takes seconds: each third
+# painter's first is, here, and weaving, whose seeds look alike when small; `make soak` paints all.
+LARGE = (*painting.painters()[::3], "weaving")
 
 
-@pytest.mark.parametrize("stem", SECONDS)
-def test_a_painters_second_style_has_the_composition_and_colours_that_ship(stem: str) -> None:
-    """It is painted small; the first is painted as large as it ships, below."""
+@pytest.mark.parametrize("stem", sorted(set(painting.STYLES) - set(LARGE)))
+def test_a_shipped_style_has_the_composition_and_colours_of_what_the_code_paints_small(
+    stem: str,
+) -> None:
     small = painting.paint(size=128, **painting.STYLES[stem])
     whole = images.load_image(shipped(stem))
-    # As they ship, 0.007 to 0.048; another seed differs by 0.09, and another palette by 0.057.
+    # As they ship, 0.007 to 0.048; another seed differs by 0.085, and another palette by 0.057.
     pooled = (F.adaptive_avg_pool2d(picture, 16) for picture in (small, whole))
     assert distance(*pooled) < 0.053
 
@@ -325,7 +327,7 @@ def test_a_painters_second_style_has_the_composition_and_colours_that_ship(stem:
 @pytest.mark.parametrize(
     "stem",
     [
-        pytest.param(stem, marks=pytest.mark.soak) if stem in SECONDS else stem
+        stem if stem in LARGE else pytest.param(stem, marks=pytest.mark.soak)
         for stem in painting.STYLES
     ],
 )
