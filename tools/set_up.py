@@ -86,16 +86,10 @@ def install(python: Path, cpu_wheels: bool, index: str = CPU_INDEX) -> None:
     extra = [f"--extra-index-url={index}", "--timeout=15", "--retries=1"] if cpu_wheels else []
     # Gigabytes are not fetched in silence; where they are here already, there is little to say.
     quiet = ["--quiet"] if torch_build(python) else []
-    pip: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        *quiet,
-        *extra,
-    ]
-    subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[all]"], check=True)
+    # To compile all modules takes most of a minute; Python compiles what it imports, the first time.
+    how = ["--no-compile", "--disable-pip-version-check", *quiet, *extra]
+    pip: list[str | Path] = [python, "-m", "pip", "install"]
+    subprocess.run([*pip, *how, "-c", "constraints.txt", "-e", ".[all]"], check=True)
 
 
 def uninstall_torch(python: Path) -> None:
