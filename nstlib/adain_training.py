@@ -40,7 +40,7 @@ from nstlib import kernels, losses, steadiness
 from nstlib.adain import AdaIN, Decoder, Maps, Shape, steering_of, style_of
 from nstlib.config import Range, check_fields
 from nstlib.datasets import Crops, generator_of
-from nstlib.encoders import Encoder, check_taps, mirrored_maps
+from nstlib.encoders import Encoder, check_taps, mirrored_border, mirrored_maps
 from nstlib.images import check_image
 from nstlib.training import Batch, Task
 from nstlib.weights import save_weights
@@ -324,10 +324,11 @@ def check_crop(crop: int, shape: Shape, eyes: Encoder, recipe: Recipe) -> None:
     Their strides must divide it, and mirroring at its edges needs more than a stride.
     """
     stride = max(shape.stride, *(eyes.strides[tap] for tap in recipe.taps))
-    if crop % stride or crop <= max(8, stride):
+    border = max(stride, mirrored_border(eyes, recipe.taps))
+    if crop % stride or crop <= border:
         raise ValueError(
             f"photos and paintings come in crops of {crop} px; this decoder and its losses "
-            f"take a multiple of {stride} px above {max(8, stride)} px"
+            f"take a multiple of {stride} px above {border} px"
         )
 
 

@@ -270,6 +270,9 @@ def mirrored_maps(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[
         image: ``(N, 3, H, W)`` in [0, 1], of more than 8 pixels a side, and than the taps' strides.
         taps: names from :attr:`Encoder.taps`.
 
+    Raises:
+        ValueError: the pictures are too small.
+
     Example:
         >>> encoder, flat = random_encoder("slim"), torch.full((1, 3, 32, 32), 0.4)
         >>> framed = encoder(flat, ["relu1_2"])["relu1_2"]
@@ -281,7 +284,12 @@ def mirrored_maps(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[
     if encoder.mirrors:
         maps = encoder(image, taps)
         return maps
-    border = max([8, *(encoder.strides[tap] for tap in taps)])
+    border = mirrored_border(encoder, taps)
+    if min(image.shape[2:]) <= border:
+        raise ValueError(
+            f"image is {image.shape[2]} × {image.shape[3]} px; to be mirrored at its edges it needs "
+            f"more than {border} px a side"
+        )
     maps = encoder(F.pad(image, (border,) * 4, mode="reflect"), taps)
     inside = {
         tap: slice(border // encoder.strides[tap], -border // encoder.strides[tap]) for tap in taps
@@ -291,6 +299,16 @@ def mirrored_maps(encoder: Encoder, image: Tensor, taps: Sequence[str]) -> dict[
         tap: features[:, :, inside[tap], inside[tap]].contiguous(memory_format=torch.channels_last)
         for tap, features in maps.items()
     }
+
+
+def mirrored_border(encoder: Encoder, taps: Sequence[str]) -> int:
+    """Return how many pixels of the mirror's picture :func:`mirrored_maps` lays around another.
+
+    Example:
+        >>> mirrored_border(random_encoder("slim"), ["relu1_1"])
+        8
+    """
+    return max([8, *(encoder.strides[tap] for tap in taps)])
 
 
 def torchvision_indices() -> dict[str, int]:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from nstlib import kernels, losses, steadiness
 from nstlib.config import Range, check_fields
 from nstlib.datasets import Crops, generator_of
-from nstlib.encoders import Encoder, check_taps, mirrored_maps
+from nstlib.encoders import Encoder, check_taps, mirrored_border, mirrored_maps
 from nstlib.images import check_image, to_uint8
 from nstlib.training import Batch, Task
 from nstlib.transform_net import ConditionalNorm, TransformNet, dial_position
@@ -88,6 +88,20 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+def check_crop(crop: int, encoder: Encoder, recipe: Recipe) -> None:
+    """Raise ValueError unless the losses find their taps, and can mirror crops of ``crop`` px."""
+    taps = [
+        *losses.tap_weights("content_taps", recipe.content_taps),
+        *losses.tap_weights("style_taps", recipe.style_taps),
+    ]
+    check_taps(encoder, taps, "recipe")
+    border = mirrored_border(encoder, taps)
+    if crop <= border:
+        raise ValueError(
+            f"photos come in crops of {crop} px; the losses take more than {border} px"
+        )
+
+
 class FastNetTask(Task[TransformNet]):
     """Train a :class:`TransformNet` to paint photos in its styles.
 
@@ -114,7 +128,7 @@ class FastNetTask(Task[TransformNet]):
         self.eyes = encoder  # on the device, and in the dtype, of the training
         self.content_taps = losses.tap_weights("content_taps", self.recipe.content_taps)
         self.style_taps = losses.tap_weights("style_taps", self.recipe.style_taps)
-        check_taps(encoder, [*self.content_taps, *self.style_taps], "recipe")
+        check_crop(crops.crop, encoder, self.recipe)
         if len(styles) != max(1, len(model.shape.styles)):
             raise ValueError(
                 f"styles has {len(styles)} pictures; the net has {len(model.shape.styles) or 1}"

@@ -920,3 +920,8 @@ def test_a_damaged_slim_file_is_named(slim_path: Path, tmp_path: Path) -> None:
     path = corrupt(tmp_path / "slim.safetensors", slim_path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match=r"slim\.safetensors: cannot be read as weights"):
         load_encoder("slim", weights=path)
+
+
+def test_a_picture_too_small_to_be_mirrored_is_refused() -> None:
+    with pytest.raises(ValueError, match="image is 8 × 30 px; .* more than 8 px a side"):
+        mirrored_maps(random_encoder("slim"), torch.rand(1, 3, 8, 30), ["relu1_1"])

@@ -651,3 +651,10 @@ def test_in_bfloat16_the_target_grams_are_not_rounded(monkeypatch: pytest.Monkey
     with torch.autocast("cpu", torch.bfloat16):
         task.losses(task.model, batch_of(picture(1, (32, 32)), [0.3, 0.7], 3.0))
     assert set(dtypes) == {torch.float32}
+
+
+def test_crops_too_small_to_be_mirrored_are_refused_before_any_is_looked_at() -> None:
+    task = tiny_task()
+    task.crops.crop = 8
+    with pytest.raises(ValueError, match=r"crops of 8 px; the losses take more than 8 px"):
+        FastNetTask(tiny_net(), task.styles, task.crops, task.encoder)

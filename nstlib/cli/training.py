@@ -246,6 +246,7 @@ def _run_train_fast(options: argparse.Namespace) -> None:
             )
         styles = [find_picture(name, options.style_size) for name in options.style]
         encoder = load_encoder(options.encoder)
+        fast_training.check_crop(options.crop, encoder, recipe)
         crops = _crops(options, options.content, options.painted)
         task = fast_training.FastNetTask(net, styles, crops, encoder, recipe)
         if rank == 0:
