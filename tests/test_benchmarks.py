@@ -13,6 +13,7 @@ import torch
 
 from nstlib import benchmarks, gatys, kernels
 from nstlib.adain import AdaIN, Decoder
+from nstlib.benchmarks import memory, methods, plain, profiling, timing
 from nstlib.encoders import Encoder, random_encoder
 from nstlib.memory import reused_memory
 
@@ -22,21 +23,21 @@ def test_the_yardstick_makes_the_same_picture_as_the_package() -> None:
     content = torch.rand(1, 3, 32, 48, generator=generator)
     style = torch.rand(1, 3, 40, 32, generator=generator)
     vgg19 = random_encoder("vgg19")
-    plain = benchmarks.PlainGatys(vgg19)
-    steps = plain.steps(content, style)
+    yardstick = plain.PlainGatys(vgg19)
+    steps = yardstick.steps(content, style)
     ours = gatys.optimize(content, style, vgg19, gatys.preset("d2l", precision="float32", steps=5))
     for _ in range(5):
         picture, step = next(steps), next(ours)
-    torch.testing.assert_close(plain.shown(picture), step.image, atol=1e-4, rtol=0)
+    torch.testing.assert_close(yardstick.shown(picture), step.image, atol=1e-4, rtol=0)
 
 
 def test_the_yardstick_slows_down_as_the_recipe_says() -> None:
     """After fifty steps it goes on at four fifths of its rate, as the package does by that recipe."""
     content, style = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     vgg19 = Encoder([4, 4], name="vgg19")
-    plain = benchmarks.PlainGatys(vgg19, benchmarks.d2l_within(vgg19))
-    moves, before = [], plain.normalized(content)
-    for picture, _ in zip(plain.steps(content, style), range(52), strict=False):
+    yardstick = plain.PlainGatys(vgg19, plain.d2l_within(vgg19))
+    moves, before = [], yardstick.normalized(content)
+    for picture, _ in zip(yardstick.steps(content, style), range(52), strict=False):
         moves.append(float((picture.detach() - before).abs().max()))
         before = picture.detach().clone()
     assert moves[0] == pytest.approx(0.9, rel=1e-3)  # Adam's first step is its rate
@@ -57,10 +58,10 @@ def test_the_yardstick_slows_down_as_the_recipe_says() -> None:
 )
 def test_the_recipe_goes_as_far_as_an_encoder_does(depth: int, content: str, styles: int) -> None:
     encoder = Encoder([2] * depth)
-    recipe = benchmarks.d2l_within(encoder)
+    recipe = plain.d2l_within(encoder)
     assert recipe.content_tap == content
-    assert recipe.style_taps == benchmarks.D2L.style_taps[:styles]
-    layers = [name for name, _ in benchmarks.PlainGatys(encoder, recipe).layers if "conv" in name]
+    assert recipe.style_taps == plain.D2L.style_taps[:styles]
+    layers = [name for name, _ in plain.PlainGatys(encoder, recipe).layers if "conv" in name]
     assert layers == [*encoder.convs][: min(depth, 13)]
     assert layers[-1] == recipe.deepest
 
@@ -78,7 +79,7 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ratios_are_of_medians(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0] * 4 + [0, 4, 0, 1, 0, 8, 0, 2, 0, 90, 0, 3])  # seconds; warm-ups first
-    monkeypatch.setattr(benchmarks.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
     first, second = benchmarks.compare({"slow": lambda: None, "fast": lambda: None}, repeats=3)
     assert (first.milliseconds, first.ratio) == (8000, 1)
     assert (second.milliseconds, second.ratio) == (2000, 4)
@@ -90,7 +91,7 @@ def test_too_few_repeats_are_refused() -> None:
 
 
 def test_every_contender_runs_and_is_written_as_a_table(tmp_path: Path) -> None:
-    rows = benchmarks.gatys_rows(size=32, repeats=2, slim=random_encoder("slim"))
+    rows = methods.gatys_rows(size=32, repeats=2, slim=random_encoder("slim"))
     assert len(rows) == 4
     path = tmp_path / "figures" / "gatys.json"
     benchmarks.write_json(path, {"machine": benchmarks.machine(), "rows": rows})
@@ -103,13 +104,13 @@ def test_every_contender_runs_and_is_written_as_a_table(tmp_path: Path) -> None:
 
 def test_every_fast_contender_runs_and_only_the_shipped_one_is_small() -> None:
     """That the plain net computes what ours does is held in test_transform_net."""
-    contenders = benchmarks.fast_contenders(size=24)
+    contenders = methods.fast_contenders(size=24)
     with torch.no_grad():
         painted = {name: work() for name, work in contenders.items()}
     for picture in painted.values():
         assert isinstance(picture, torch.Tensor)
         assert picture.shape == (1, 3, 24, 24)
-    rows = benchmarks.fast_rows(size=24, repeats=2)
+    rows = methods.fast_rows(size=24, repeats=2)
     assert [row.name for row in rows] == list(contenders)
     assert benchmarks.as_table(rows, "pass").startswith("| pass | median |")
 
@@ -136,28 +137,28 @@ def small_adain(depth: int = 9) -> AdaIN:
 def test_the_plain_adain_computes_what_the_package_does(depth: int) -> None:
     """But for the borders of what it encodes, which the package mirrors: here both see zeros."""
     model = small_adain(depth).double()
-    plain = benchmarks.PlainAdaIN(model.encoder, model.decoder).double()
+    yardstick = plain.PlainAdaIN(model.encoder, model.decoder).double()
     photo, painting = (torch.rand(1, 3, *size).double() for size in ((32, 48), (40, 24)))
     (tap,) = model.taps
     seen, style = (model.encoder(image, [tap])[tap] for image in (photo, painting))
     wanted = model.decoder({tap: kernels.adain(seen, *kernels.moments(style, eps=1e-5))})
     assert wanted.std() > 1e-3  # a flat picture would prove nothing
-    torch.testing.assert_close(plain(photo, painting), wanted, atol=1e-10, rtol=0)
+    torch.testing.assert_close(yardstick(photo, painting), wanted, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("fields", [{"coarse": 1}, {"last_channels": 2}, {"output": "clamp"}])
 def test_a_decoder_that_is_not_plain_is_no_yardstick(fields: dict[str, Any]) -> None:
     encoder = small_adain(3).encoder
     with pytest.raises(ValueError, match="a plain one is"):
-        benchmarks.PlainAdaIN(encoder, Decoder.of(encoder, tap="relu2_1", **fields))
+        plain.PlainAdaIN(encoder, Decoder.of(encoder, tap="relu2_1", **fields))
 
 
 def test_every_adain_contender_paints_and_what_is_cached_is_not_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(benchmarks, "random_encoder", lambda name: small_adain().encoder)
+    monkeypatch.setattr(methods, "random_encoder", lambda name: small_adain().encoder)
     shipped = small_adain(3)
-    contenders = benchmarks.adain_contenders(32, "cpu", shipped)
+    contenders = methods.adain_contenders(32, "cpu", shipped)
     assert len(contenders) == 5
     encoded: list[torch.Tensor] = []
     monkeypatch.setattr(Encoder, "forward", counting(Encoder.forward, encoded))
@@ -169,13 +170,13 @@ def test_every_adain_contender_paints_and_what_is_cached_is_not_encoded_again(
         assert picture.shape == (1, 3, 32, 32)
         looks.append(len(encoded))
     assert looks == [0, 2, 1, 1, 0]  # the plain one has an encoder of its own
-    rows = benchmarks.adain_rows(32, 2, "cpu", shipped)
+    rows = methods.adain_rows(32, 2, "cpu", shipped)
     assert [row.name for row in rows] == list(contenders)
     assert rows[0].ratio == 1
 
 
 def test_a_profile_splits_the_time_of_a_step_and_misses_nothing() -> None:
-    parts = benchmarks.gatys_parts(size=32, steps=2, slim=random_encoder("slim"))
+    parts = methods.gatys_parts(size=32, steps=2, slim=random_encoder("slim"))
     assert len({part.contender for part in parts}) == 4
     for contender in {part.contender for part in parts}:
         own = [part for part in parts if part.contender == contender]
@@ -183,7 +184,7 @@ def test_a_profile_splits_the_time_of_a_step_and_misses_nothing() -> None:
         assert {"convolutions, forward", "convolutions, backward", "Gram products", "ReLUs"} <= {
             part.part for part in own
         }
-    table = benchmarks.parts_table(parts)
+    table = profiling.parts_table(parts)
     assert all(part.part in table for part in parts)
 
 
@@ -199,7 +200,7 @@ def test_a_profile_names_the_work_that_was_done() -> None:
     }
     for name, work in works.items():
         parts = benchmarks.profile(name, (work() for _ in range(7)), steps=5)
-        named = [part for part in parts if part.part != benchmarks.REST]
+        named = [part for part in parts if part.part != profiling.REST]
         assert max(named, key=lambda part: part.milliseconds).part == name
     with pytest.raises(ValueError, match="device is 'mps'; a profile is of 'cpu' or 'cuda'"):
         benchmarks.profile("none", iter([]), device="mps")
@@ -210,10 +211,10 @@ def test_a_profile_names_the_work_that_was_done() -> None:
 def test_a_large_photo_is_timed_and_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With tiles of 256 px it takes less memory than in one piece, as a photo of 1 MP shows."""
     model = small_adain(5)
-    monkeypatch.setattr(benchmarks, "TILE", 256)
-    in_tiles = benchmarks.adain_large(1024, 1024, model)
-    monkeypatch.setattr(benchmarks, "TILE", 1024)
-    whole = benchmarks.adain_large(1024, 1024, model)
+    monkeypatch.setattr(methods, "TILE", 256)
+    in_tiles = methods.adain_large(1024, 1024, model)
+    monkeypatch.setattr(methods, "TILE", 1024)
+    whole = methods.adain_large(1024, 1024, model)
     assert (in_tiles.height, in_tiles.width) == (1024, 1024)
     assert in_tiles.seconds > 0
     assert in_tiles.gigabytes < 0.5 * whole.gigabytes
@@ -259,7 +260,7 @@ def test_what_is_freed_within_is_not_counted_twice() -> None:
 
 
 def test_elsewhere_the_peak_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks, "_begins_mark", lambda held: False)
+    monkeypatch.setattr(memory, "_begins_mark", lambda held: False)
     with benchmarks.PeakMemory() as peak:
         block = torch.ones(50_000_000)  # 200 MB
         until = time.monotonic() + 60
@@ -271,5 +272,5 @@ def test_elsewhere_the_peak_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_mark_that_does_not_begin_anew_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a system only plays Linux: its mark would be that of the whole process."""
-    monkeypatch.setattr(benchmarks, "_mark", lambda: 10**12)
-    assert not benchmarks._begins_mark(10**8)
+    monkeypatch.setattr(memory, "_mark", lambda: 10**12)
+    assert not memory._begins_mark(10**8)

@@ -13,7 +13,9 @@ import torch
 from command_line import run
 
 import nstlib
-from nstlib import benchmarks, cli, control_benchmarks, distillation, gatys, images, painting
+from nstlib import benchmarks, cli, distillation, gatys, images, painting
+from nstlib.benchmarks import control, methods
+from nstlib.benchmarks.profiling import Part
 
 QUICK = ["--size", "48", "--preset", "default", "--steps", "2"]
 
@@ -328,11 +330,11 @@ def test_bench_measures_each_size_and_writes_what_it_prints(
         asked.append((size, repeats, device))
         return [benchmarks.Row("plain", float(size), 1.0, 2.0, 1.0)]
 
-    def parts(size: int, device: str) -> list[benchmarks.Part]:
-        return [benchmarks.Part("plain", "pooling", float(size), 0.5)]
+    def parts(size: int, device: str) -> list[Part]:
+        return [Part("plain", "pooling", float(size), 0.5)]
 
-    monkeypatch.setattr(benchmarks, "gatys_rows", rows)
-    monkeypatch.setattr(benchmarks, "gatys_parts", parts)
+    monkeypatch.setattr(methods, "gatys_rows", rows)
+    monkeypatch.setattr(methods, "gatys_parts", parts)
     flags = ["--size", "64", "96", "--repeats", "3", "--device", "cpu"]
     assert run("bench", "gatys", *flags, "--profile", "--out", tmp_path / "new") == 0
     assert asked == [(64, 3, "cpu"), (96, 3, "cpu")]
@@ -351,9 +353,9 @@ def test_bench_measures_each_size_and_writes_what_it_prints(
 @pytest.mark.parametrize(
     ("what", "measures", "work", "size"),
     [
-        ("fast", benchmarks, "pass", 512),
-        ("adain", benchmarks, "pass", 512),
-        ("control", control_benchmarks, "answer", 384),
+        ("fast", methods, "pass", 512),
+        ("adain", methods, "pass", 512),
+        ("control", control, "answer", 384),
     ],
 )
 def test_each_subject_of_bench_is_measured_told_of_and_written(

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from command_line import run
 
-from nstlib import bench_table, benchmarks, whole_benchmarks
-from nstlib.bench_table import PLAIN, MethodRow, Whole
-from nstlib.whole_benchmarks import Job
+from nstlib import benchmarks
+from nstlib.benchmarks import whole
+from nstlib.benchmarks.rows import PLAIN, MethodRow, Whole, read
+from nstlib.benchmarks.whole import Job
 
 Asked = dict[str, Any]
 
@@ -32,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         ]
         return Whole(machine, "VGG-19", ("a × b",), repeats, tuple(rows))
 
-    monkeypatch.setattr(whole_benchmarks, "measure_whole", measure)
+    monkeypatch.setattr(whole, "measure_whole", measure)
     return seen
 
 
@@ -41,12 +42,12 @@ def test_without_a_subject_everything_is_measured_and_written(
 ) -> None:
     folder = tmp_path / "new" / "out"
     assert run("bench", "--device", "cpu", "--out", folder) == 0
-    assert asked["jobs"] == whole_benchmarks.plan([256], "cpu")
+    assert asked["jobs"] == whole.plan([256], "cpu")
     assert (asked["repeats"], asked["is_full"]) == (7, False)
     told = capsys.readouterr()
     assert told.out == (folder / "whole.md").read_text(encoding="utf-8")
     assert told.err == "", "a bar is for terminals"
-    found = bench_table.read(folder / "whole.json")
+    found = read(folder / "whole.json")
     assert [(row.method, row.size) for row in found.rows] == [
         (job.method, job.size) for job in asked["jobs"]
     ]
@@ -57,7 +58,7 @@ def test_without_a_subject_everything_is_measured_and_written(
 def test_its_flags_say_what_is_measured(asked: Asked, tmp_path: Path) -> None:
     flags = ["--size", "64", "96", "--repeats", "3", "--device", "cpu", "--quick", "--full"]
     assert run("bench", *flags) == 0
-    assert asked["jobs"] == whole_benchmarks.plan([64, 96], "cpu", has_field=False)
+    assert asked["jobs"] == whole.plan([64, 96], "cpu", has_field=False)
     assert (asked["repeats"], asked["is_full"]) == (3, True)
 
 

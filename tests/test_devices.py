@@ -50,8 +50,8 @@ PACKAGE = Path(config.__file__).parent
 # Who may ask what there is, or wait for it: the one that chooses, those that weigh its memory or
 # measure its time, and who joins processes by what links their GPUs.
 MAY_ASK = {
-    "config.py", "memory.py", "doctor.py", "benchmarks.py", "whole_benchmarks.py", "training.py",
-    "kernels",
+    "config.py", "memory.py", "doctor.py", "training.py",
+    "benchmarks", "kernels",
 }  # fmt: skip
 
 

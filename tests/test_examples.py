@@ -31,18 +31,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nstlib import (
-    benchmarks,
     cli,
-    control_benchmarks,
     evaluation,
     images,
     masks,
     painting,
     video,
-    video_benchmarks,
     video_evaluation,
-    whole_benchmarks,
 )
+from nstlib.benchmarks import contenders, methods, whole
+from nstlib.benchmarks import control as benchmarks_control
+from nstlib.benchmarks import video as benchmarks_video
 from nstlib.config import data_dir
 from nstlib.encoders import VGG19_WIDTHS, conv_names, random_encoder, torchvision_indices
 from nstlib.kernels import benchmark as kernel_benchmark
@@ -212,26 +211,26 @@ def in_a_hurry(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return load(source, min(size or SMALL, SMALL), crop, **given)
 
     monkeypatch.setattr(images, "load_image", small)
-    monkeypatch.setattr(benchmarks, "random_encoder", ONCE)
-    monkeypatch.setattr(whole_benchmarks, "random_encoder", ONCE)
+    monkeypatch.setattr(methods, "random_encoder", ONCE)
+    monkeypatch.setattr(contenders, "random_encoder", ONCE)
     monkeypatch.setattr(painting, "random", PAINTED_ONCE)
-    size, _, *others = benchmarks.gatys_parts.__defaults__ or ()
-    monkeypatch.setattr(benchmarks.gatys_parts, "__defaults__", (size, 1, *others))  # a step
+    size, _, *others = methods.gatys_parts.__defaults__ or ()
+    monkeypatch.setattr(methods.gatys_parts, "__defaults__", (size, 1, *others))  # a step
     monkeypatch.setattr(evaluation, "SIZE", SMALL)
     monkeypatch.setattr(evaluation.SETTINGS, "steps", 2)
     _, *further = evaluation.evaluate_gatys.__defaults__ or ()
     monkeypatch.setattr(evaluation.evaluate_gatys, "__defaults__", ((1, 2), *further))
-    monkeypatch.setattr(video_benchmarks, "FRAMES", 8)
+    monkeypatch.setattr(benchmarks_video, "FRAMES", 8)
     monkeypatch.setattr(video_evaluation, "WEIGHTS", (0.0, 0.7))
     monkeypatch.setattr(
         painting.clip, "__defaults__", (48, SMALL, 96, *painting.clip.__defaults__[3:])
     )
     monkeypatch.setattr(painting, "Kind", Literal["still", "pan"])
-    plan = whole_benchmarks.plan
-    monkeypatch.setattr(whole_benchmarks, "plan", lambda *a, **given: plan(*a, **given)[1:2])
-    monkeypatch.setattr(whole_benchmarks, "PAIRS", whole_benchmarks.PAIRS[:1])
-    monkeypatch.setattr(control_benchmarks, "PHOTO", "coffee")  # a small cup can be cut out
-    monkeypatch.setattr(control_benchmarks, "STROKES", (2,))
+    plan = whole.plan
+    monkeypatch.setattr(whole, "plan", lambda *a, **given: plan(*a, **given)[1:2])
+    monkeypatch.setattr(whole, "PAIRS", whole.PAIRS[:1])
+    monkeypatch.setattr(benchmarks_control, "PHOTO", "coffee")  # a small cup can be cut out
+    monkeypatch.setattr(benchmarks_control, "STROKES", (2,))
     monkeypatch.setattr(kernel_benchmark, "ENTRIES", {"gram": kernel_benchmark.ENTRIES["gram"]})
     monkeypatch.setattr(kernel_benchmark, "COURSE", ((1, 16, 24, 32),))
     monkeypatch.setenv("NSTLIB_WEIGHTS", str(weights))

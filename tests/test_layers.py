@@ -26,9 +26,8 @@ LAYERS = (
     ),
     ("video",),
     (
-        *("bench_table", "benchmarks", "check", "cli", "control_benchmarks"),
-        *("control_evaluation", "doctor", "evaluation", "serving", "video_benchmarks"),
-        *("video_evaluation", "whole_benchmarks", "widgets"),
+        *("benchmarks", "check", "cli", "control_evaluation", "doctor", "evaluation", "serving"),
+        *("video_evaluation", "widgets"),
     ),
 )
 
@@ -36,8 +35,6 @@ MOST_LINES = 400
 # What is longer, and why it stays in one piece.
 LONG = {
     "adain.py": "the model, its content and its styles: one idea, and half of it is docstrings",
-    "bench_table.py": "one table from the figures to Markdown and plot",
-    "benchmarks.py": "what is timed of each method; a function each",
     "cli/flags.py": "every flag that commands share, each once",
     "distillation.py": "how the encoder was made, from first to last",
     "encoders.py": "VGG, where its weights are found, and what is wrong with a file",
@@ -53,7 +50,6 @@ LONG = {
     "serving/app.py": "every address of the server; what it does lies in the modules beside it",
     "training.py": "one loop, with its checkpoints and its processes",
     "transform_net.py": "the net, its shapes, and the files that it is loaded from",
-    "whole_benchmarks.py": "every contender of the table, a function each",
     "widgets/gatys_lab.py": "a lab: its run, its controls, its record",
     "widgets/mask_brush.py": "two thirds are the script of the page",
 }

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstlib import WeightsError, benchmarks, images, transform_net
+from nstlib import WeightsError, images, transform_net
+from nstlib.benchmarks.plain import plain_net
 from nstlib.layers import TransposedConv, UpsampledConv
 from nstlib.transform_net import (
     TEXTBOOK,
@@ -60,7 +61,7 @@ def styled() -> TransformNet:
 def test_it_is_the_paper_s_net_written_with_plain_modules() -> None:
     """The yardstick of the benchmark, layer by layer PyTorch's own, with the same weights."""
     net = random_net(width=1.0, blocks=5).double()
-    plain = benchmarks.plain_net().double().eval()
+    plain = plain_net().double().eval()
     convs = [part for part in plain.modules() if isinstance(part, nn.Conv2d)]
     norms = [part for part in plain.modules() if isinstance(part, nn.InstanceNorm2d)]
     inner = [(b.conv1, b.norm1, b.conv2, b.norm2) for b in net.residuals]

@@ -15,7 +15,7 @@ from nstlib.cli.parsers import add_command
 
 if TYPE_CHECKING:
     from nstlib.benchmarks import Row
-    from nstlib.whole_benchmarks import Job
+    from nstlib.benchmarks.whole import Job
 
 EXAMPLES = """
 nst bench --out out/benchmarks
@@ -114,20 +114,21 @@ def _alone(run: Callable[[argparse.Namespace], Any]) -> Callable[[argparse.Names
 
 
 def _run_whole(options: argparse.Namespace) -> None:
-    from nstlib import bench_table, benchmarks, whole_benchmarks
+    from nstlib import benchmarks
+    from nstlib.benchmarks import report, whole
 
     sizes, repeats = options.whole_size or [256], options.whole_repeats or 7
     device = options.whole_device or "auto"
-    plan = whole_benchmarks.plan(sizes, device, has_field=not options.whole_quick)
+    plan = whole.plan(sizes, device, has_field=not options.whole_quick)
     if options.whole_out:  # now: not after half an hour
         make_folder(options.whole_out / "whole.json")
     bar: tqdm[Job] = tqdm(plan, leave=False, disable=None)
-    found = whole_benchmarks.measure_whole(
+    found = whole.measure_whole(
         bar, repeats, bool(options.whole_full), benchmarks.machine(), bar.set_description
     )
-    print(bench_table.as_markdown(found), end="")
+    print(report.as_markdown(found), end="")
     if options.whole_out:
-        bench_table.write(options.whole_out, found)
+        report.write(options.whole_out, found)
 
 
 # ---------------------------------------------------------------------------------------- a subject
@@ -136,17 +137,18 @@ def _run_whole(options: argparse.Namespace) -> None:
 def _rows_of(what: str) -> Callable[..., list[Row]]:
     """Return what measures a subject; the controls' brings the widgets, which others do without."""
     if what == "control":
-        from nstlib import control_benchmarks
+        from nstlib.benchmarks import control
 
-        return control_benchmarks.control_rows
-    from nstlib import benchmarks
+        return control.control_rows
+    from nstlib.benchmarks import methods
 
-    rows: Callable[..., list[Row]] = getattr(benchmarks, f"{what}_rows")
+    rows: Callable[..., list[Row]] = getattr(methods, f"{what}_rows")
     return rows
 
 
 def _run_bench(options: argparse.Namespace) -> None:
     from nstlib import benchmarks
+    from nstlib.benchmarks import methods, profiling
 
     rows_of = _rows_of(options.what)
     out = options.out and options.out / f"{options.what}.json"
@@ -161,8 +163,8 @@ def _run_bench(options: argparse.Namespace) -> None:
         print(f"\n{size} × {size} px\n\n{benchmarks.as_table(rows, options.work)}")
         sizes.append({"size": size, "rows": rows})
         if options.profile:
-            parts = benchmarks.gatys_parts(size, device=options.device)
-            print(f"\n{benchmarks.parts_table(parts)}")
+            parts = methods.gatys_parts(size, device=options.device)
+            print(f"\n{profiling.parts_table(parts)}")
             sizes[-1]["parts"] = parts
     content: dict[str, object] = {
         "machine": machine,
@@ -171,7 +173,7 @@ def _run_bench(options: argparse.Namespace) -> None:
         "sizes": sizes,
     }
     if options.large:
-        content["large"] = large = benchmarks.adain_large(*options.large)
+        content["large"] = large = methods.adain_large(*options.large)
         print(
             f"\n{large.height} × {large.width} px in tiles: {large.seconds:.0f} s, "
             f"{large.gigabytes:.2f} GB beyond the photo and the result"

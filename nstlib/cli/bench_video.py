@@ -41,7 +41,8 @@ def add_bench_video(subjects: Any) -> None:
 
 
 def _run_bench_video(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks, video_benchmarks
+    from nstlib import benchmarks
+    from nstlib.benchmarks import video
 
     if options.out:
         make_folder(options.out / "video.json")
@@ -50,14 +51,14 @@ def _run_bench_video(options: argparse.Namespace) -> None:
         print(f"{key}: {value}")
     size, device = options.size, options.device
     print(f"\nclips, {size} px high\n", flush=True)
-    who = video_benchmarks.painters(device)
-    stages = video_benchmarks.stage_rows(who, size, options.repeats)
-    print(video_benchmarks.as_table(stages, "stage"), flush=True)
-    pipeline = video_benchmarks.pipeline_rows(who, size, options.runs)
-    print(f"\n{video_benchmarks.as_table(pipeline, 'file to file')}", flush=True)
-    memory = [video_benchmarks.weigh(frames, size, device) for frames in options.frames]
+    who = video.painters(device)
+    stages = video.stage_rows(who, size, options.repeats)
+    print(video.as_table(stages, "stage"), flush=True)
+    pipeline = video.pipeline_rows(who, size, options.runs)
+    print(f"\n{video.as_table(pipeline, 'file to file')}", flush=True)
+    memory = [video.weigh(frames, size, device) for frames in options.frames]
     if memory:
-        print(f"\n{video_benchmarks.memory_table(memory)}")
+        print(f"\n{video.memory_table(memory)}")
     if options.out:
         content = {
             "machine": machine,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nstlib import config, images, masks
 from nstlib.adain import load_adain
-from nstlib.benchmarks import Row, compare
+from nstlib.benchmarks.timing import Row, compare
 from nstlib.interpolation import corner_weights, square_weights
 from nstlib.stylist import Stylist
 from nstlib.widgets.display import preview

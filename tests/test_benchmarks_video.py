@@ -13,11 +13,12 @@ import torch
 from test_adain_model import tiny_model
 from torch import Tensor
 
-from nstlib import cli, flow, images, video, video_benchmarks
+from nstlib import cli, flow, images, video
 from nstlib.benchmarks import Row
+from nstlib.benchmarks import video as video_benchmarks
+from nstlib.benchmarks.video import Painter, Weighed
 from nstlib.transform_net import TransformNet
 from nstlib.video import moving
-from nstlib.video_benchmarks import Painter, Weighed
 
 pytest.importorskip("av")
 pytest.importorskip("cv2")

@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstlib import bench_table, benchmarks, config, evaluation, images, whole_benchmarks
-from nstlib.bench_table import FEWER, KEPT, METHODS, PLAIN, SAME, SHIPS
+from nstlib import benchmarks, config, evaluation, images
+from nstlib.benchmarks import contenders, kernels, report, whole
+from nstlib.benchmarks.contenders import Contender, Pictures
+from nstlib.benchmarks.rows import FEWER, KEPT, METHODS, PLAIN, SAME, SHIPS, KernelRow, MethodRow
+from nstlib.benchmarks.whole import Job
 from nstlib.encoders import Encoder, random_encoder
 from nstlib.transform_net import load_net
-from nstlib.whole_benchmarks import Contender, Job, Pictures
 
 CPU = torch.device("cpu")
 ONCE = functools.cache(random_encoder)  # twenty million random weights take half a second
@@ -24,12 +26,12 @@ ONCE = functools.cache(random_encoder)  # twenty million random weights take hal
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps, small styles, and no weights of the user's own: what is found a test says itself."""
-    monkeypatch.setattr(whole_benchmarks, "find_vgg19_weights", lambda: None)
+    monkeypatch.setattr(contenders, "find_vgg19_weights", lambda: None)
     monkeypatch.setattr(evaluation, "find_vgg19_weights", lambda: None)
-    monkeypatch.setattr(whole_benchmarks, "JUDGED_STEPS", 2)
-    monkeypatch.setattr(whole_benchmarks, "STARTS", 1)
-    monkeypatch.setattr(whole_benchmarks, "STYLE_SIZE", 64)
-    monkeypatch.setattr(whole_benchmarks, "random_encoder", ONCE)
+    monkeypatch.setattr(whole, "JUDGED_STEPS", 2)
+    monkeypatch.setattr(whole, "STARTS", 1)
+    monkeypatch.setattr(whole, "STYLE_SIZE", 64)
+    monkeypatch.setattr(contenders, "random_encoder", ONCE)
 
 
 @pytest.fixture
@@ -44,15 +46,15 @@ def without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pictures() -> Pictures:
-    return whole_benchmarks.load_pictures(("astronaut", "vortex"), 32, 32, CPU)
+    return contenders.load_pictures(("astronaut", "vortex"), 32, 32, CPU)
 
 
 def finds(monkeypatch: pytest.MonkeyPatch, vgg19: Encoder) -> None:
     """Let trained weights of VGG-19 be found: those of a narrow network."""
-    load = whole_benchmarks.load_encoder
-    monkeypatch.setattr(whole_benchmarks, "find_vgg19_weights", lambda: "a file")
+    load = contenders.load_encoder
+    monkeypatch.setattr(contenders, "find_vgg19_weights", lambda: "a file")
     monkeypatch.setattr(
-        whole_benchmarks, "load_encoder", lambda name: vgg19 if name == "vgg19" else load(name)
+        contenders, "load_encoder", lambda name: vgg19 if name == "vgg19" else load(name)
     )
 
 
@@ -66,13 +68,13 @@ def narrow(depth: int) -> Encoder:
 
 
 def test_the_plan_has_what_is_asked_for_and_what_the_field_quotes() -> None:
-    jobs = whole_benchmarks.plan([256, 128, 256], "cpu")
+    jobs = whole.plan([256, 128, 256], "cpu")
     assert [(job.method, job.size) for job in jobs] == [
         *(("Gatys", size) for size in (128, 256, 512)),
         *(("fast net", size) for size in (128, 256, 512)),
         *(("AdaIN", size) for size in (128, 256, 512, 1024)),
     ]
-    quick = whole_benchmarks.plan([64], "cpu", has_field=False)
+    quick = whole.plan([64], "cpu", has_field=False)
     assert quick == [Job(method, 64, "cpu") for method in METHODS]
 
 
@@ -81,9 +83,9 @@ def test_the_cpu_is_always_measured_and_a_gpu_where_there_is_one(
 ) -> None:
     for has_gpu, places in ((False, ["cpu"]), (True, ["cpu", "cuda"])):
         monkeypatch.setattr(torch.cuda, "is_available", lambda has_gpu=has_gpu: has_gpu)
-        jobs = whole_benchmarks.plan([64])
+        jobs = whole.plan([64])
         assert list(dict.fromkeys(job.device for job in jobs)) == places
-    assert whole_benchmarks.devices("cpu") == ["cpu"]
+    assert whole.devices("cpu") == ["cpu"]
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,11 @@ def test_what_cannot_be_measured_is_refused_at_once(
     options: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        whole_benchmarks.plan(**options)
+        whole.plan(**options)
     with pytest.raises(ValueError, match="repeats is 1"):
-        whole_benchmarks.measure_whole([], repeats=1)
+        whole.measure_whole([], repeats=1)
     with pytest.raises(ValueError, match="method is 'collage'"):
-        whole_benchmarks.contenders("collage", CPU)
+        contenders.contenders("collage", CPU)
 
 
 # -------------------------------------------------------------------------------------- contenders
@@ -112,7 +114,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
 def test_each_method_begins_with_its_plain_form_in_float32(
     method: str, with_bfloat16: None
 ) -> None:
-    found = whole_benchmarks.contenders(method, CPU)
+    found = contenders.contenders(method, CPU)
     assert (found[0].kind, found[0].dtype) == (PLAIN, "float32")
     assert all(one.kind != PLAIN for one in found[1:])
     assert len({(one.network, one.dtype) for one in found}) == len(found)
@@ -123,8 +125,8 @@ def test_each_method_begins_with_its_plain_form_in_float32(
 
 
 def test_a_dtype_that_a_device_emulates_is_not_measured(without_bfloat16: None) -> None:
-    assert whole_benchmarks.dtypes_of(CPU) == [torch.float32]
-    assert {one.dtype for one in whole_benchmarks.contenders("fast net", CPU)} == {"float32"}
+    assert contenders.dtypes_of(CPU) == [torch.float32]
+    assert {one.dtype for one in contenders.contenders("fast net", CPU)} == {"float32"}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_the_plain_form_has_trained_weights_as_far_as_they_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finds(monkeypatch, narrow(depth))
-    found = whole_benchmarks.contenders("Gatys", CPU)
+    found = contenders.contenders("Gatys", CPU)
     blocks = {one.kind: (int(one.network[-3]), one.is_trained) for one in found[:-1]}
     assert blocks == wanted
     assert (found[-1].kind, found[-1].is_trained) == (SHIPS, True)
@@ -149,7 +151,7 @@ def test_the_plain_form_has_trained_weights_as_far_as_they_are_found(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_contender_paints_the_photo_at_its_size(method: str, pictures: Pictures) -> None:
-    for contender in whole_benchmarks.contenders(method, CPU):
+    for contender in contenders.contenders(method, CPU):
         stream = contender.stream(pictures)
         first, second = next(stream), next(stream)
         for picture in (first, second):
@@ -165,7 +167,7 @@ def test_the_same_recipe_makes_the_same_picture_plain_and_by_nstlib(
 ) -> None:
     """Of weights as far as they are found: what is compared is one piece of work."""
     finds(monkeypatch, narrow(8))
-    _, plain, same, _ = whole_benchmarks.contenders("Gatys", CPU)
+    _, plain, same, _ = contenders.contenders("Gatys", CPU)
     streams = plain.stream(pictures), same.stream(pictures)
     for _ in range(5):
         ours, theirs = (next(stream) for stream in streams)
@@ -177,13 +179,13 @@ def test_the_same_recipe_makes_the_same_picture_plain_and_by_nstlib(
 def test_a_style_that_is_kept_changes_no_picture(
     pictures: Pictures, without_bfloat16: None
 ) -> None:
-    *_, ships, kept = whole_benchmarks.contenders("AdaIN", CPU)
+    *_, ships, kept = contenders.contenders("AdaIN", CPU)
     assert (ships.kind, kept.kind) == (SHIPS, KEPT)
     torch.testing.assert_close(next(ships.stream(pictures)), next(kept.stream(pictures)))
 
 
 def test_the_pairs_are_of_what_ships_and_of_what_the_net_knows() -> None:
-    photos, styles = zip(*whole_benchmarks.PAIRS, strict=True)
+    photos, styles = zip(*whole.PAIRS, strict=True)
     assert set(photos) <= set(images.sample_names())
     assert set(styles) <= set(images.style_names()) & set(load_net("fast").shape.styles)
 
@@ -201,7 +203,7 @@ def repeated(work: Callable[[Pictures], Tensor]) -> Callable[[Pictures], Iterato
 
 def instead(monkeypatch: pytest.MonkeyPatch, *found: Contender) -> None:
     """Let these be the contenders of every method."""
-    monkeypatch.setattr(whole_benchmarks, "contenders", lambda method, device: list(found))
+    monkeypatch.setattr(whole, "contenders", lambda method, device: list(found))
 
 
 @pytest.mark.soak  # with every network at its full width; what a row holds is tested below, too
@@ -212,8 +214,8 @@ def test_a_row_says_what_was_measured_of_each_contender(
     told: list[str] = []
     judge = random_encoder("slim")
     for method in METHODS:
-        job, found = Job(method, 32, "cpu"), whole_benchmarks.contenders(method, CPU)
-        rows = whole_benchmarks.measure(job, judge, 2, tell=told.append)
+        job, found = Job(method, 32, "cpu"), contenders.contenders(method, CPU)
+        rows = whole.measure(job, judge, 2, tell=told.append)
         assert [(r.network, r.kind, r.dtype) for r in rows] == [
             (c.network, c.kind, c.dtype) for c in found
         ]
@@ -233,8 +235,8 @@ def test_a_row_says_what_was_measured_of_each_contender(
 def test_in_full_all_steps_are_run_and_timed(
     without_bfloat16: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole_benchmarks, "STEPS", 3)
-    rows = whole_benchmarks.measure(Job("Gatys", 32, "cpu"), random_encoder(), 2, is_full=True)
+    monkeypatch.setattr(whole, "STEPS", 3)
+    rows = whole.measure(Job("Gatys", 32, "cpu"), random_encoder(), 2, is_full=True)
     assert [row.steps for row in rows if row.kind == SHIPS] == [3]
     assert all((row.run is not None) == (row.left is not None) for row in rows)
     assert all(row.whole_run == row.run for row in rows if row.run is not None)
@@ -253,13 +255,13 @@ def test_quality_is_what_is_left_of_the_distance_to_the_style(
         Contender("random", KEPT, "float32", repeated(lambda of: of.style), False),
     )
     judge, job = random_encoder("slim"), Job("AdaIN", 64, "cpu")
-    photo, between, style, unjudged = whole_benchmarks.measure(job, judge, 2)
+    photo, between, style, unjudged = whole.measure(job, judge, 2)
     assert (photo.left, photo.left_statistics) == (1, 1)
     assert (style.left, style.left_statistics) == (0, 0)
     assert between.left is not None
     assert (unjudged.left, unjudged.left_statistics) == (None, None)
     expected = []
-    for name, style_name in whole_benchmarks.PAIRS:
+    for name, style_name in whole.PAIRS:
         content, painting = images.sample(name, 64, crop=True), images.style(style_name, 64)
         distances = [
             evaluation.style_distance(judge, image, painting)
@@ -278,10 +280,10 @@ def test_the_judge_looks_after_the_steps_that_the_row_names(
         yield of.photo
 
     instead(monkeypatch, Contender("fading", PLAIN, "float32", fading, True))
-    monkeypatch.setattr(benchmarks, "compare", lambda works, repeats: [one_row()])
-    (row,) = whole_benchmarks.measure(Job("Gatys", 64, "cpu"), random_encoder("slim"))
+    monkeypatch.setattr(whole, "compare", lambda works, repeats: [one_row()])
+    (row,) = whole.measure(Job("Gatys", 64, "cpu"), random_encoder("slim"))
     assert (row.left, row.steps) == (0, 2)
-    (row,) = whole_benchmarks.measure(Job("fast net", 64, "cpu"), random_encoder("slim"))
+    (row,) = whole.measure(Job("fast net", 64, "cpu"), random_encoder("slim"))
     assert (row.left, row.steps) == (1, None)
 
 
@@ -298,7 +300,7 @@ def test_memory_is_what_a_fresh_run_takes_at_its_peak(monkeypatch: pytest.Monkey
         Contender("modest", PLAIN, "float32", repeated(lambda of: of.photo)),
         Contender("hungry", SAME, "float32", repeated(hungry)),
     )
-    modest, glutton = whole_benchmarks.measure(Job("AdaIN", 32, "cpu"), random_encoder(), 2)
+    modest, glutton = whole.measure(Job("AdaIN", 32, "cpu"), random_encoder(), 2)
     assert modest.memory is not None
     assert modest.memory < 20e6
     assert glutton.memory == pytest.approx(200e6, rel=0.1)
@@ -309,7 +311,7 @@ def test_a_start_is_until_the_first_picture(
 ) -> None:
     clock = iter([10.0, 10.5, 20.0, 20.25, 30.0, 31.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(whole_benchmarks, "STARTS", 3)
+    monkeypatch.setattr(whole, "STARTS", 3)
     counted: list[int] = []
 
     def counting(of: Pictures) -> Iterator[Tensor]:
@@ -318,7 +320,7 @@ def test_a_start_is_until_the_first_picture(
             yield of.photo
 
     contender = Contender("counting", PLAIN, "float32", counting)
-    assert whole_benchmarks._start(contender, pictures) == 500
+    assert whole._start(contender, pictures) == 500
     assert counted == [0, 0, 0]
 
 
@@ -327,12 +329,8 @@ def test_a_start_is_until_the_first_picture(
 
 def test_every_kernel_is_timed_beside_a_copy_of_its_bytes(with_bfloat16: None) -> None:
     shape = (1, 4, 16, 24)
-    entries = whole_benchmarks.kernel_benchmark.ENTRIES
-    rows = [
-        row
-        for kernel in entries
-        for row in whole_benchmarks.measure_kernel(kernel, "cpu", 2, shape)
-    ]
+    entries = kernels.kernel_benchmark.ENTRIES
+    rows = [row for kernel in entries for row in kernels.measure_kernel(kernel, "cpu", 2, shape)]
     wanted = [(kernel, dtype) for kernel in entries for dtype in ("float32", "bfloat16")]
     assert [(row.kernel, row.dtype) for row in rows] == wanted
     for row in rows:
@@ -343,7 +341,7 @@ def test_every_kernel_is_timed_beside_a_copy_of_its_bytes(with_bfloat16: None) -
         assert row.roofline is not None
         assert row.roofline > 0
         assert not row.launches
-    assert whole_benchmarks.measure_kernel("gram", "mps") == []
+    assert kernels.measure_kernel("gram", "mps") == []
 
 
 # -------------------------------------------------------------------------------------- all of it
@@ -354,43 +352,41 @@ def test_one_run_measures_every_method_and_the_kernels(
     without_bfloat16: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     course = [(1, 4, 16, 16)]
-    monkeypatch.setattr(whole_benchmarks.kernel_benchmark, "COURSE", course)
-    jobs = whole_benchmarks.plan([32], "cpu", has_field=False)
-    whole = whole_benchmarks.measure_whole(jobs, 2)
-    assert list(dict.fromkeys(row.method for row in whole.rows)) == list(METHODS)
-    assert {row.shape for row in whole.kernels} == set(course)
-    assert whole.judge == "the slim encoder that ships"
-    assert whole.machine == benchmarks.machine()
-    assert (whole.repeats, whole.left_out) == (2, ())
-    assert whole.pairs == ("astronaut × vortex", "coffee × woodblock")
-    assert bench_table.as_markdown(whole).count("random weights |") >= 3
+    monkeypatch.setattr(kernels.kernel_benchmark, "COURSE", course)
+    jobs = whole.plan([32], "cpu", has_field=False)
+    all_of_it = whole.measure_whole(jobs, 2)
+    assert list(dict.fromkeys(row.method for row in all_of_it.rows)) == list(METHODS)
+    assert {row.shape for row in all_of_it.kernels} == set(course)
+    assert all_of_it.judge == "the slim encoder that ships"
+    assert all_of_it.machine == benchmarks.machine()
+    assert (all_of_it.repeats, all_of_it.left_out) == (2, ())
+    assert all_of_it.pairs == ("astronaut × vortex", "coffee × woodblock")
+    assert report.as_markdown(all_of_it).count("random weights |") >= 3
 
 
 def test_what_there_is_no_memory_for_is_told_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def measure(job: Job, *_: object) -> list[bench_table.MethodRow]:
+    def measure(job: Job, *_: object) -> list[MethodRow]:
         if job.size == 1024:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory")
-        return [
-            bench_table.MethodRow(job.method, job.size, "cpu", "float32", "", PLAIN, 1, 1, 1, 1)
-        ]
+        return [MethodRow(job.method, job.size, "cpu", "float32", "", PLAIN, 1, 1, 1, 1)]
 
-    monkeypatch.setattr(whole_benchmarks, "measure", measure)
+    monkeypatch.setattr(whole, "measure", measure)
 
-    def kernel(name: str, *_: object) -> list[bench_table.KernelRow]:
+    def kernel(name: str, *_: object) -> list[KernelRow]:
         if name == "warp":
             raise torch.OutOfMemoryError("CUDA out of memory")
         return []
 
-    monkeypatch.setattr(whole_benchmarks, "measure_kernel", kernel)
-    whole = whole_benchmarks.measure_whole(whole_benchmarks.plan([], "cpu"))
-    assert [(row.method, row.size) for row in whole.rows] == [
+    monkeypatch.setattr(whole, "measure_kernel", kernel)
+    all_of_it = whole.measure_whole(whole.plan([], "cpu"))
+    assert [(row.method, row.size) for row in all_of_it.rows] == [
         ("Gatys", 512),
         ("fast net", 512),
         ("AdaIN", 512),
     ]
-    job, kernel_name = whole.left_out
+    job, kernel_name = all_of_it.left_out
     assert job.startswith("AdaIN, 1024 px, cpu: DefaultCPUAllocator")
     assert kernel_name == "warp, cpu: CUDA out of memory"
 

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from nstlib import config, images, painting, video
 from nstlib.adain import AdaIN, load_adain
-from nstlib.benchmarks import PeakMemory, Row, as_rows, compare
+from nstlib.benchmarks.memory import PeakMemory
+from nstlib.benchmarks.timing import Row, as_rows, compare
 from nstlib.styles import Style
 from nstlib.transform_net import TransformNet, load_net
 from nstlib.video.moving import flows_between, trusted

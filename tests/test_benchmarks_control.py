@@ -13,9 +13,10 @@ from PIL import Image
 from test_adain_model import tiny_model
 from torch import Tensor
 
-from nstlib import adain, control_benchmarks, images
+from nstlib import adain, images
 from nstlib.adain import Decoder
-from nstlib.control_benchmarks import control_contenders, control_rows
+from nstlib.benchmarks import control
+from nstlib.benchmarks.control import control_contenders, control_rows
 from nstlib.encoders import mirrored_maps
 from nstlib.stylist import Stylist
 
@@ -49,8 +50,8 @@ SAME = ("colours matched, the first time", "another photo", "another style")
 
 @pytest.fixture
 def make_contenders(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
-    monkeypatch.setattr(control_benchmarks, "STYLE_SIZE", 40)
-    monkeypatch.setattr(control_benchmarks, "SQUARE_SIZE", 32)
+    monkeypatch.setattr(control, "STYLE_SIZE", 40)
+    monkeypatch.setattr(control, "SQUARE_SIZE", 32)
     return lambda: control_contenders(SIZE, "cpu", Stylist(tiny_model("skips"), kept=8))
 
 
@@ -121,7 +122,7 @@ def test_a_cut_is_left_out_where_opencv_is_missing(
 
 def test_a_square_shows_its_pictures_row_by_row() -> None:
     levels = torch.arange(25.0).view(25, 1, 1, 1).expand(25, 3, 2, 4) / 25
-    square = control_benchmarks._as_square(levels)
+    square = control._as_square(levels)
     assert square.shape == (1, 3, 10, 20)
     assert torch.equal(square[0, :, ::2, ::4], levels[:, :, 0, 0].view(5, 5, 3).permute(2, 0, 1))
 
@@ -135,7 +136,7 @@ def test_rows_are_those_of_the_model_that_ships_without_a_stylist(
         asked.append(str(device))
         return tiny_model("skips")
 
-    monkeypatch.setattr(control_benchmarks, "load_adain", load)
+    monkeypatch.setattr(control, "load_adain", load)
     rows = control_rows(SIZE, 2, "cpu")
     assert asked == ["cpu"]
     assert [row.name for row in rows] == list(make_contenders())
@@ -143,5 +144,5 @@ def test_rows_are_those_of_the_model_that_ships_without_a_stylist(
 
 
 def test_the_photo_and_the_styles_ship() -> None:
-    assert control_benchmarks.PHOTO in images.sample_names()
-    assert set(control_benchmarks.STYLES) <= set(images.style_names())
+    assert control.PHOTO in images.sample_names()
+    assert set(control.STYLES) <= set(images.style_names())

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstlib import bench_table
-from nstlib.bench_table import (
-    FIELD,
+from nstlib.benchmarks import field, plot, report, table, units
+from nstlib.benchmarks.field import FIELD, QUOTED
+from nstlib.benchmarks.rows import (
     KEPT,
     KINDS,
     METHODS,
     PLAIN,
-    QUOTED,
     SAME,
     SHIPS,
     KernelRow,
     MethodRow,
     Whole,
+    in_order,
+    read,
 )
 
 
@@ -80,23 +81,23 @@ def test_rows_are_in_order_whatever_order_they_came_in() -> None:
     wanted = [*ROWS[:2], *devices[:2], *ROWS[2:4], *devices[2:4], *ROWS[4:], *devices[4:]]
     mixed = [*devices, *ROWS]
     mixed = mixed[3:] + mixed[:3]
-    assert bench_table.in_order(mixed) == wanted
+    assert in_order(mixed) == wanted
     alike = [row(network=name) for name in ("b", "a", "c")]
-    assert bench_table.in_order(alike) == alike
+    assert in_order(alike) == alike
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     whole = replace(WHOLE, left_out=("AdaIN, 1024 px, cpu: too large",))
-    bench_table.write(folder, whole)
+    report.write(folder, whole)
     assert sorted(path.name for path in folder.iterdir()) == [
         "whole.json",
         "whole.md",
         "whole.png",
     ]
-    assert bench_table.read(folder / "whole.json") == whole
+    assert read(folder / "whole.json") == whole
     assert json.loads((folder / "whole.json").read_text(encoding="utf-8"))["judge"] == "VGG-19"
-    assert (folder / "whole.md").read_text(encoding="utf-8") == bench_table.as_markdown(whole)
+    assert (folder / "whole.md").read_text(encoding="utf-8") == report.as_markdown(whole)
 
 
 # ----------------------------------------------------------------------------------------- numbers
@@ -105,12 +106,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("decade", range(-4, 6))
 def test_numbers_have_three_figures_and_no_power_of_ten(decade: int) -> None:
     for value in np.linspace(1, 9.9999, 50) * 10.0**decade:
-        text = bench_table.figures(value)
+        text = units.figures(value)
         assert set(text) <= set("0123456789.")
         assert float(text) == pytest.approx(value, rel=0.00501)
         before, _, after = text.partition(".")
         assert len((before + after).lstrip("0")) == max(3, len(before))
-    assert bench_table.figures(0) == "0"
+    assert units.figures(0) == "0"
 
 
 @pytest.mark.parametrize(
@@ -124,14 +125,14 @@ def test_numbers_have_three_figures_and_no_power_of_ten(decade: int) -> None:
     ],
 )
 def test_a_time_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
-    assert bench_table.duration(seconds) == text
+    assert units.duration(seconds) == text
 
 
 # ------------------------------------------------------------------------------------------ tables
 
 
 def test_a_network_that_was_not_trained_says_so_in_place_of_a_quality() -> None:
-    titles, *rows = cells(bench_table.methods_table(ROWS))
+    titles, *rows = cells(table.methods_table(ROWS))
     assert len(rows) == len(ROWS)
     for line, one in zip(rows, ROWS, strict=True):
         found = dict(zip(titles, line, strict=True))
@@ -148,7 +149,7 @@ def test_a_network_that_was_not_trained_says_so_in_place_of_a_quality() -> None:
 
 
 def test_what_the_field_quotes_is_measured_plain_and_at_its_best() -> None:
-    titles, *rows = cells(bench_table.field_table(ROWS))
+    titles, *rows = cells(field.field_table(ROWS))
     measured = [dict(zip(titles, line, strict=True)) for line in rows if line[3] == "measured here"]
     assert [(line["what"].strip("*"), line["time"]) for line in measured] == [
         ("Gatys, 300 steps at 512 × 512 px", "10.1 min"),  # 5 s and 299 times 2 s
@@ -165,7 +166,7 @@ def test_what_the_field_quotes_is_measured_plain_and_at_its_best() -> None:
 
 
 def test_what_is_quoted_cannot_be_taken_for_what_was_measured() -> None:
-    titles, *rows = cells(bench_table.field_table(ROWS))
+    titles, *rows = cells(field.field_table(ROWS))
     quoted = [line for line in rows if line[3] != "measured here"]
     assert len(quoted) == len(QUOTED)
     for line in quoted:
@@ -194,33 +195,33 @@ def test_quoted_times_make_what_a_step_takes() -> None:
 
 
 def test_a_kernel_is_as_near_the_roofline_as_its_time_is_to_a_copy() -> None:
-    titles, line = cells(bench_table.kernels_table([KERNEL]))
+    titles, line = cells(table.kernels_table([KERNEL]))
     found = dict(zip(titles, line, strict=True))
     assert (found["GB/s"], found["roofline"], found["of the roofline"]) == (
         "5.00",  # 10 MB in 2 ms
         "0.500 ms",
         "25 %",
     )
-    _, short = cells(bench_table.kernels_table([replace(KERNEL, launches=True, roofline=None)]))
+    _, short = cells(table.kernels_table([replace(KERNEL, launches=True, roofline=None)]))
     assert short[7:] == ["launches", "–", "–"]
 
 
 def test_all_is_said_of_a_run() -> None:
-    text = bench_table.as_markdown(WHOLE)
+    text = report.as_markdown(WHOLE)
     assert "as VGG-19 sees it; the mean of a × b and c × d" in text
     assert "Medians of 7" in text
     assert "told, not run" in text
     assert "Left out" not in text
     was_run = [replace(one, run=60.0) if one.start else one for one in ROWS]
-    assert "told, not run" not in bench_table.as_markdown(replace(WHOLE, rows=tuple(was_run)))
-    lacking = bench_table.as_markdown(replace(WHOLE, left_out=("AdaIN, 1024 px: too large",)))
+    assert "told, not run" not in report.as_markdown(replace(WHOLE, rows=tuple(was_run)))
+    lacking = report.as_markdown(replace(WHOLE, left_out=("AdaIN, 1024 px: too large",)))
     assert "- AdaIN, 1024 px: too large" in lacking
 
 
 def test_a_quick_run_quotes_nobody() -> None:
     """What others quote is of sizes that it did not measure."""
     quick = tuple(replace(one, size=64) for one in ROWS)
-    assert "quoted" not in bench_table.as_markdown(replace(WHOLE, rows=quick, kernels=()))
+    assert "quoted" not in report.as_markdown(replace(WHOLE, rows=quick, kernels=()))
 
 
 # -------------------------------------------------------------------------------------------- plot
@@ -230,7 +231,7 @@ def test_a_quick_run_quotes_nobody() -> None:
 def test_the_plot_is_a_picture_of_the_size_that_its_lines_take(
     rows: tuple[MethodRow, ...], tmp_path: Path
 ) -> None:
-    bench_table.draw(replace(WHOLE, rows=rows)).savefig(tmp_path / "plot.png")
+    plot.draw(replace(WHOLE, rows=rows)).savefig(tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as picture:
         assert picture.format == "PNG"
         lines = max(1, len({(one.method, one.size) for one in rows}))
@@ -241,7 +242,7 @@ def test_the_plot_is_a_picture_of_the_size_that_its_lines_take(
 
 
 def test_every_row_has_its_mark_and_what_is_not_trained_has_no_quality() -> None:
-    figure = bench_table.draw(WHOLE)
+    figure = plot.draw(WHOLE)
     time, quality = figure.axes
     marks = [line for line in time.lines if line.get_marker() not in ("None", "")]
     found = sorted(float(np.asarray(line.get_xdata())[0]) for line in marks)
@@ -255,7 +256,7 @@ def test_every_row_has_its_mark_and_what_is_not_trained_has_no_quality() -> None
 
 
 def test_the_plot_says_how_many_times_as_fast_the_fastest_is() -> None:
-    time, _ = bench_table.draw(WHOLE).axes
+    time, _ = plot.draw(WHOLE).axes
     said = [text.get_text() for text in time.texts if text.get_text().endswith("×")]
     fastest = [ROWS[1], ROWS[3], ROWS[7], ROWS[9]]
     assert said == [f"{one.ratio:.1f}×" for one in fastest]
@@ -263,7 +264,7 @@ def test_the_plot_says_how_many_times_as_fast_the_fastest_is() -> None:
 
 def test_nothing_that_is_written_is_cut_off_or_lies_on_something_else() -> None:
     both = tuple(replace(one, device=device) for device in ("cpu", "cuda:1") for one in ROWS)
-    figure = bench_table.draw(replace(WHOLE, rows=both))
+    figure = plot.draw(replace(WHOLE, rows=both))
     figure.draw_without_rendering()
     whole = figure.bbox
     time, quality = figure.axes
@@ -280,7 +281,7 @@ def test_nothing_that_is_written_is_cut_off_or_lies_on_something_else() -> None:
 
 def test_kinds_differ_in_shape_and_in_colour() -> None:
     """Shapes are for whoever does not see the colours."""
-    shapes, colours = zip(*(bench_table._MARKS[kind] for kind in KINDS), strict=True)
+    shapes, colours = zip(*(plot._MARKS[kind] for kind in KINDS), strict=True)
     assert len(set(shapes)) == len(set(colours)) == len(KINDS)
 
 
