@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstlib import benchmarks, config, evaluation, images
+from nstlib import benchmarks, config, images
 from nstlib.benchmarks import contenders, kernels, report, whole
 from nstlib.benchmarks.contenders import Contender, Pictures
 from nstlib.benchmarks.rows import FEWER, KEPT, METHODS, PLAIN, SAME, SHIPS, KernelRow, MethodRow
 from nstlib.benchmarks.whole import Job
 from nstlib.encoders import Encoder, random_encoder
+from nstlib.evaluation import judging
 from nstlib.transform_net import load_net
 
 CPU = torch.device("cpu")
@@ -27,7 +28,7 @@ ONCE = functools.cache(random_encoder)  # twenty million random weights take hal
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few steps, small styles, and no weights of the user's own: what is found a test says itself."""
     monkeypatch.setattr(contenders, "find_vgg19_weights", lambda: None)
-    monkeypatch.setattr(evaluation, "find_vgg19_weights", lambda: None)
+    monkeypatch.setattr(judging, "find_vgg19_weights", lambda: None)
     monkeypatch.setattr(whole, "JUDGED_STEPS", 2)
     monkeypatch.setattr(whole, "STARTS", 1)
     monkeypatch.setattr(whole, "STYLE_SIZE", 64)
@@ -264,7 +265,7 @@ def test_quality_is_what_is_left_of_the_distance_to_the_style(
     for name, style_name in whole.PAIRS:
         content, painting = images.sample(name, 64, crop=True), images.style(style_name, 64)
         distances = [
-            evaluation.style_distance(judge, image, painting)
+            judging.style_distance(judge, image, painting)
             for image in ((content + painting) / 2, content)
         ]
         expected.append(distances[0] / distances[1])
@@ -395,13 +396,13 @@ def test_what_there_is_no_memory_for_is_told_and_the_others_go_on(
 
 
 def test_the_best_judge_is_vgg19_where_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert evaluation.best_judge().name == "slim"
-    monkeypatch.setattr(evaluation, "find_vgg19_weights", lambda: "a file")
-    monkeypatch.setattr(evaluation, "load_encoder", lambda name: narrow(8))
-    assert evaluation.best_judge().name == "vgg19"
+    assert judging.best_judge().name == "slim"
+    monkeypatch.setattr(judging, "find_vgg19_weights", lambda: "a file")
+    monkeypatch.setattr(judging, "load_encoder", lambda name: narrow(8))
+    assert judging.best_judge().name == "vgg19"
 
 
 def test_a_judge_that_sees_too_little_is_refused() -> None:
     picture = torch.rand(1, 3, 32, 32)
     with pytest.raises(ValueError, match="judge"):
-        evaluation.judging(narrow(2), picture, picture)
+        judging.judging(narrow(2), picture, picture)

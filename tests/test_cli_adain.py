@@ -18,10 +18,12 @@ from command_line import encoded_pictures, run
 from PIL import Image
 
 import nstlib
-from nstlib import adain, cli, evaluation, images, masks
+from nstlib import adain, cli, images, masks
 from nstlib.adain import ALPHA, AdaIN, Decoder, Match
 from nstlib.cli import control
 from nstlib.encoders import Encoder, random_encoder
+from nstlib.evaluation import adain as evaluation
+from nstlib.evaluation import judging
 from nstlib.strokes import STROKE_SIZE
 from nstlib.stylist import KeepColor, NetStylist, Stylist
 
@@ -711,7 +713,7 @@ def held_out(photos: Path, styles: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     rows = ["path,split", "vortex.jpg,held-out", "mosaic.jpg,held-out"]
     (styles / "MANIFEST.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     monkeypatch.setattr(cli.measure, "load_encoder", lambda name: random_encoder("slim"))
-    monkeypatch.setattr(evaluation, "SIZE", 32)
+    monkeypatch.setattr(judging, "SIZE", 32)
     return photos, styles
 
 

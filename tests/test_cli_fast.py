@@ -12,8 +12,9 @@ import torch
 from command_line import run
 
 import nstlib
-from nstlib import cli, evaluation, images, masks, transform_net
+from nstlib import cli, images, masks, transform_net
 from nstlib.encoders import random_encoder
+from nstlib.evaluation import judging
 from nstlib.stylist import NetStylist
 from nstlib.weights import read_weights
 
@@ -392,7 +393,7 @@ def test_evaluate_judges_every_photo_in_every_style_along_the_dial(
 ) -> None:
     (photos / "MANIFEST.csv").write_text("path,split\na.png,held-out\n", encoding="utf-8")
     monkeypatch.setattr(cli.measure, "load_encoder", lambda name: random_encoder("slim"))
-    monkeypatch.setattr(evaluation, "SIZE", 48)
+    monkeypatch.setattr(judging, "SIZE", 48)
     flags = ["--photos", photos, "--style-weights", "1,10", "--out", tmp_path]
     assert run("evaluate", "fast", *flags) == 0
     styles = transform_net.load_net("fast").shape.styles

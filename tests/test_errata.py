@@ -62,7 +62,7 @@ ERRATA = (
         (
             "tests/test_flow.py::test_the_frame_before_warped_by_the_flow_is_the_current_frame",
             "tests/test_flow.py::test_the_forward_flow_or_swapped_axes_would_be_found_out",
-            "tests/test_video_evaluation.py::test_the_forward_flow_and_swapped_axes_are_punished",
+            "tests/test_evaluation_video.py::test_the_forward_flow_and_swapped_axes_are_punished",
             "tests/test_video_steadying.py"
             "::test_it_follows_the_motion_and_the_wrong_direction_does_not",
         ),

@@ -32,18 +32,19 @@ from torch import Tensor
 
 from nstlib import (
     cli,
-    evaluation,
     images,
     masks,
     painting,
     video,
-    video_evaluation,
 )
 from nstlib.benchmarks import contenders, methods, whole
 from nstlib.benchmarks import control as benchmarks_control
 from nstlib.benchmarks import video as benchmarks_video
 from nstlib.config import data_dir
 from nstlib.encoders import VGG19_WIDTHS, conv_names, random_encoder, torchvision_indices
+from nstlib.evaluation import adain as evaluation_adain
+from nstlib.evaluation import judging
+from nstlib.evaluation import video as evaluation_video
 from nstlib.kernels import benchmark as kernel_benchmark
 from nstlib.serving import runner
 
@@ -216,12 +217,12 @@ def in_a_hurry(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painting, "random", PAINTED_ONCE)
     size, _, *others = methods.gatys_parts.__defaults__ or ()
     monkeypatch.setattr(methods.gatys_parts, "__defaults__", (size, 1, *others))  # a step
-    monkeypatch.setattr(evaluation, "SIZE", SMALL)
-    monkeypatch.setattr(evaluation.SETTINGS, "steps", 2)
-    _, *further = evaluation.evaluate_gatys.__defaults__ or ()
-    monkeypatch.setattr(evaluation.evaluate_gatys, "__defaults__", ((1, 2), *further))
+    monkeypatch.setattr(judging, "SIZE", SMALL)
+    monkeypatch.setattr(judging.SETTINGS, "steps", 2)
+    _, *further = evaluation_adain.evaluate_gatys.__defaults__ or ()
+    monkeypatch.setattr(evaluation_adain.evaluate_gatys, "__defaults__", ((1, 2), *further))
     monkeypatch.setattr(benchmarks_video, "FRAMES", 8)
-    monkeypatch.setattr(video_evaluation, "WEIGHTS", (0.0, 0.7))
+    monkeypatch.setattr(evaluation_video, "WEIGHTS", (0.0, 0.7))
     monkeypatch.setattr(
         painting.clip, "__defaults__", (48, SMALL, 96, *painting.clip.__defaults__[3:])
     )

@@ -25,10 +25,7 @@ LAYERS = (
         "transform_net",
     ),
     ("video",),
-    (
-        *("benchmarks", "check", "cli", "control_evaluation", "doctor", "evaluation", "serving"),
-        *("video_evaluation", "widgets"),
-    ),
+    (*("benchmarks", "check", "cli", "doctor", "evaluation", "serving", "widgets"),),
 )
 
 MOST_LINES = 400
@@ -38,7 +35,6 @@ LONG = {
     "cli/flags.py": "every flag that commands share, each once",
     "distillation.py": "how the encoder was made, from first to last",
     "encoders.py": "VGG, where its weights are found, and what is wrong with a file",
-    "evaluation.py": "how good each method is, by the same judge",
     "flow.py": "three ways to find the flow, and what could be seen before",
     "gatys.py": "the whole method; its options are told of one by one",
     "images.py": "the one image contract: load, resize, save",

@@ -22,10 +22,10 @@ from nstlib.adain import AdaIN
 from nstlib.color import luminance
 from nstlib.encoders import load_encoder
 from nstlib.errors import VideoError, WeightsError
+from nstlib.evaluation.video import StrengthMeter, warping_error
 from nstlib.images import at_size
 from nstlib.painting import KnownClip, clip
 from nstlib.video import Motion, motions, steady
-from nstlib.video_evaluation import StrengthMeter, warping_error
 from nstlib.widgets import VideoLab
 from nstlib.widgets.display import preview
 from nstlib.widgets.painted_clip import (

@@ -2,7 +2,7 @@ import pytest
 import torch
 from test_video_steadying import generator, known_motions
 
-from nstlib import video_evaluation
+from nstlib.evaluation.video import warping_error
 from nstlib.painting import clip
 from nstlib.video import motions, steady
 
@@ -22,9 +22,9 @@ def test_found_motion_makes_strokes_nearly_as_steady_as_the_true_one() -> None:
         for f in known.frames.split(1)
     ]
     truth = (known.flows.split(1), known.visible.split(1))
-    before = video_evaluation.warping_error(painted, *truth)
+    before = warping_error(painted, *truth)
     errors = [
-        video_evaluation.warping_error(list(steady(painted, used, 0.7)), *truth)
+        warping_error(list(steady(painted, used, 0.7)), *truth)
         for used in (known_motions(known), list(motions(known.frames.split(1))))
     ]
     assert errors[0] < 0.3 * before

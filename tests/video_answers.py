@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstlib import flow, video_evaluation
+from nstlib import flow
+from nstlib.evaluation.video import warping_error as known_warping_error
 from nstlib.kernels import warp
 from nstlib.video import Motion
 from nstlib.video import steady as steady_as_the_package_does
@@ -218,7 +219,7 @@ RIGHT: dict[str, list[Answer]] = {
         lambda *given: tuple(walk(*given)),
     ],
     "warping_error": [
-        video_evaluation.warping_error,
+        known_warping_error,
         error_over_pairs(mean_square),
         lambda *given: float(error_over_pairs(mean_square)(*given)),
     ],

@@ -26,7 +26,7 @@ from nstlib.benchmarks.memory import PeakMemory
 from nstlib.benchmarks.rows import METHODS, STEPS, KernelRow, MethodRow, Whole
 from nstlib.benchmarks.timing import compare, wait_for_device
 from nstlib.encoders import Encoder
-from nstlib.evaluation import Left, best_judge, judging
+from nstlib.evaluation.judging import Left, best_judge, judging
 from nstlib.kernels import benchmark as kernel_benchmark
 from nstlib.memory import allocation_named
 

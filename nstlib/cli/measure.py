@@ -144,21 +144,22 @@ def _add_folders(command: argparse.ArgumentParser, photos: int, styles: int) -> 
 
 
 def _run_evaluate_encoder(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks, evaluation
+    from nstlib import benchmarks
+    from nstlib.evaluation import encoders
 
     judge = load_encoder("vgg19")
-    pairs = evaluation.read_pairs(options.pairs and Path(options.pairs))
+    pairs = encoders.read_pairs(options.pairs and Path(options.pairs))
     if options.out:
         make_folder(options.out / "encoder.json")
     summaries, details = [], {}
     for name in options.encoders:
         results = []
-        for result in evaluation.evaluate_encoder(_encoder(name), judge, pairs, options.pictures):
+        for result in encoders.evaluate_encoder(_encoder(name), judge, pairs, options.pictures):
             results.append(result)
             print(f"{name}: {result.pair.content} × {result.pair.style}: {result.left:.2%} left")
-        summaries.append(evaluation.summarise(name, results))
+        summaries.append(encoders.summarise(name, results))
         details[name] = [dataclasses.asdict(result) | {"left": result.left} for result in results]
-    print(evaluation.as_table(summaries))
+    print(encoders.as_table(summaries))
     if options.out:
         rows = [dataclasses.asdict(summary) for summary in summaries]
         content = {"machine": benchmarks.machine(), "summaries": rows, "pairs": details}
@@ -166,8 +167,9 @@ def _run_evaluate_encoder(options: argparse.Namespace) -> None:
 
 
 def _run_evaluate_fast(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks, evaluation
+    from nstlib import benchmarks
     from nstlib.datasets import picture_paths
+    from nstlib.evaluation import judging, nets
     from nstlib.images import load_image
     from nstlib.transform_net import load_net
 
@@ -176,7 +178,7 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     pictures = options.style or names
     if len(pictures) != len(names):
         raise ValueError(f"--style names {len(pictures)} pictures; the net has {len(names)} styles")
-    size = evaluation.SIZE
+    size = judging.SIZE
     styles = {n: find_picture(p, size) for n, p in zip(names, pictures, strict=True)}
     paths = picture_paths(options.photos, split="held-out")[: options.photo_count]
     photos = {
@@ -187,71 +189,74 @@ def _run_evaluate_fast(options: argparse.Namespace) -> None:
     count = len(photos) * len(styles) * len(places)
     if options.out:
         make_folder(options.out / "fast-quality.json")
-    judged = evaluation.evaluate_net(net, judge, photos, styles, places)
+    judged = nets.evaluate_net(net, judge, photos, styles, places)
     results = list(tqdm(judged, total=count, leave=False, disable=None))
     print(f"{len(photos)} photos × {len(styles)} styles at {size} px\n")
-    print(f"{evaluation.dial_table(results)}\n\n{evaluation.style_table(results)}")
+    print(f"{nets.dial_table(results)}\n\n{nets.style_table(results)}")
     if options.out:
         content = {"machine": benchmarks.machine(), "results": results}
         benchmarks.write_json(options.out / "fast-quality.json", content)
 
 
 def _run_evaluate_adain(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks, evaluation
+    from nstlib import benchmarks
     from nstlib.adain import load_adain
+    from nstlib.evaluation import adain, judging
 
     photos = _held_out(options.photos, options.photo_count, crop=True)
     styles = _held_out(options.styles, options.style_count, crop=False)
     model, judge = load_adain(options.model), load_encoder("vgg19")
     make_folder(options.out / "adain-quality.json")
-    judged = evaluation.evaluate_adain(model, judge, photos, styles)
-    count = len(photos) * len(styles) * len(evaluation.ALPHAS)
+    judged = adain.evaluate_adain(model, judge, photos, styles)
+    count = len(photos) * len(styles) * len(adain.ALPHAS)
     results = list(tqdm(judged, total=count, leave=False, disable=None))
     if options.gatys:
-        pairs = list(evaluation.diagonal(list(photos), list(styles)))[: options.gatys_pairs]
-        judged = evaluation.evaluate_gatys(judge, photos, styles, pairs)
-        count = len(pairs) * len(evaluation.GATYS_STEPS)
+        pairs = list(judging.diagonal(list(photos), list(styles)))[: options.gatys_pairs]
+        judged = adain.evaluate_gatys(judge, photos, styles, pairs)
+        count = len(pairs) * len(adain.GATYS_STEPS)
         results += tqdm(judged, total=count, leave=False, disable=None)
-    table = evaluation.adain_table(results)
-    print(f"{len(photos)} photos × {len(styles)} styles at {evaluation.SIZE} px\n\n{table}")
+    table = adain.adain_table(results)
+    print(f"{len(photos)} photos × {len(styles)} styles at {judging.SIZE} px\n\n{table}")
     content = {
         "machine": benchmarks.machine(),
-        "size": evaluation.SIZE,
-        "readings": evaluation.readings(results),
-        "equal": evaluation.where_equal(results),
+        "size": judging.SIZE,
+        "readings": adain.readings(results),
+        "equal": adain.where_equal(results),
         "results": [dataclasses.asdict(result) | {"left": result.left} for result in results],
     }
     benchmarks.write_json(options.out / "adain-quality.json", content)
     with replaced(options.out / "adain-quality.md") as unfinished:
         unfinished.write_text(table + "\n", encoding="utf-8")
     with replaced(options.out / "adain-quality.png") as unfinished:
-        evaluation.draw_quality(results).savefig(unfinished, format="png")
+        adain.draw_quality(results).savefig(unfinished, format="png")
 
 
 def _run_evaluate_control(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks, control_evaluation, evaluation
+    from nstlib import benchmarks
     from nstlib.adain import load_adain
+    from nstlib.evaluation import control, judging
 
     photos = _held_out(options.photos, options.photo_count, crop=True)
     styles = _held_out(options.styles, options.style_count, crop=False)
     pictures = (load_adain(options.model), load_encoder("vgg19"), photos, styles)
     make_folder(options.out / "adain-control.json")
     count = 3 * len(photos) * len(styles)  # ways to keep colours, and ways to match
-    judged = control_evaluation.evaluate_colors(*pictures)
+    judged = control.evaluate_colors(*pictures)
     colors = list(tqdm(judged, total=count, leave=False, disable=None))
-    seen = control_evaluation.evaluate_matches(*pictures)
+    seen = control.evaluate_matches(*pictures)
     matches = list(tqdm(seen, total=count, leave=False, disable=None))
-    content = {"machine": benchmarks.machine(), "size": evaluation.SIZE}
+    content = {"machine": benchmarks.machine(), "size": judging.SIZE}
     content |= {"colors": colors, "matches": matches}
     benchmarks.write_json(options.out / "adain-control.json", content)
-    print(f"{len(photos)} photos × {len(styles)} styles at {evaluation.SIZE} px\n")
-    print(control_evaluation.color_table(colors))
-    print(f"\n{control_evaluation.match_table(matches)}")
+    print(f"{len(photos)} photos × {len(styles)} styles at {judging.SIZE} px\n")
+    print(control.color_table(colors))
+    print(f"\n{control.match_table(matches)}")
 
 
 def _run_evaluate_video(options: argparse.Namespace) -> None:
-    from nstlib import benchmarks, images, painting, video_evaluation
+    from nstlib import benchmarks, images, painting
     from nstlib.adain import load_adain
+    from nstlib.evaluation import video
     from nstlib.transform_net import load_net
 
     styles = {name: images.style(name) for name in options.style}
@@ -259,7 +264,7 @@ def _run_evaluate_video(options: argparse.Namespace) -> None:
     net.condition(options.style)  # wrong ones end it here
     make_folder(options.out / "video-quality.json")
     known = {name: model.style(picture) for name, picture in styles.items()}
-    painters: dict[str, video_evaluation.Paint] = {
+    painters: dict[str, video.Paint] = {
         "adain": lambda frames, name: model.stylize(frames, known[name]),
         "fast": lambda frames, name: net.stylize(frames, name),
     }
@@ -268,26 +273,26 @@ def _run_evaluate_video(options: argparse.Namespace) -> None:
         kind: painting.clip(kind, frames=options.frames, seed=seed, noise=0.01)
         for seed, kind in enumerate(get_args(painting.Kind))
     }
-    weights = video_evaluation.WEIGHTS
-    seen = video_evaluation.evaluate_steadiness(
+    weights = video.WEIGHTS
+    seen = video.evaluate_steadiness(
         painters, load_encoder(options.encoder), clips, styles, weights
     )
     count = len(painters) * len(clips) * len(styles) * len(weights)
     results = list(tqdm(seen, total=count, leave=False, disable=None))
     content = {"machine": benchmarks.machine(), "frames": options.frames, "results": results}
     benchmarks.write_json(options.out / "video-quality.json", content)
-    print(video_evaluation.steadiness_table(results))
-    print(f"\n{video_evaluation.steadiness_table(results, by='clip')}")
+    print(video.steadiness_table(results))
+    print(f"\n{video.steadiness_table(results, by='clip')}")
 
 
 def _held_out(folder: Path, count: int, crop: bool) -> dict[str, Tensor]:
     """Return so many held-out pictures of a folder, by their paths in it."""
-    from nstlib import evaluation
     from nstlib.datasets import picture_paths
+    from nstlib.evaluation import judging
     from nstlib.images import load_image
 
-    paths = evaluation.spread(picture_paths(folder, split="held-out"), count)
-    size = evaluation.SIZE
+    paths = judging.spread(picture_paths(folder, split="held-out"), count)
+    size = judging.SIZE
     return {path.relative_to(folder).as_posix(): load_image(path, size, crop) for path in paths}
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nstlib.adain import AdaIN, Content
 from nstlib.encoders import load_encoder
+from nstlib.evaluation.video import StrengthMeter, warping_error
 from nstlib.flow import Method
 from nstlib.images import at_size, check_image
 from nstlib.painting.clips import KnownClip
@@ -27,7 +28,6 @@ from nstlib.video.moving import Motion, motions
 from nstlib.video.reading import Frame, read
 from nstlib.video.steadying import steady
 from nstlib.video.stylizing import AT_ONCE
-from nstlib.video_evaluation import StrengthMeter, warping_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

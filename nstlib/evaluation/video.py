@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nstlib import kernels, losses
 from nstlib.encoders import Encoder
-from nstlib.evaluation import JUDGED_TAPS, distance_to, spread, targets_of
+from nstlib.evaluation.judging import JUDGED_TAPS, distance_to, spread, targets_of
 from nstlib.flow import check_flow
 from nstlib.images import check_image
 from nstlib.kernels.arguments import check_like
@@ -133,7 +133,7 @@ class StrengthMeter:
     """Measures how much of the way to a style pictures have come: 1 − d(painted) / d(photo).
 
     d compares the mean and the deviation of each channel of the judge's maps with those of the
-    style, as :mod:`nstlib.evaluation` does. The photo has 0, the style's own statistics have 1; a
+    style, as :mod:`nstlib.evaluation.judging` does. The photo has 0, the style's own statistics have 1; a
     picture farther from the style than the photo is below 0. Blur takes it down: fine texture is
     part of a style. The photos are looked at once, for many clips made of them.
 

@@ -16,10 +16,12 @@ from command_line import run
 from test_adain_model import picture, tiny_model
 from torch import Tensor
 
-from nstlib import adain, cli, evaluation, images
+from nstlib import adain, cli, images
 from nstlib.adain import AdaIN, Match
 from nstlib.color import luminance
-from nstlib.control_evaluation import (
+from nstlib.encoders import Encoder, random_encoder
+from nstlib.evaluation import judging
+from nstlib.evaluation.control import (
     COLORS,
     ColorResult,
     MatchResult,
@@ -29,7 +31,6 @@ from nstlib.control_evaluation import (
     evaluate_matches,
     match_table,
 )
-from nstlib.encoders import Encoder, random_encoder
 from nstlib.stylist import Stylist
 
 MATCHES: tuple[Match, ...] = get_args(Match)
@@ -143,8 +144,8 @@ def gram64(maps: Tensor) -> Tensor:
 
 def loss64(judge: Encoder, image: Tensor, wanted: Tensor, of: Callable[[Tensor], Tensor]) -> float:
     """Return the mean relative squared error of statistics at the judged taps."""
-    found, goal = (judge(each, evaluation.JUDGED_TAPS) for each in (image, wanted))
-    pairs = [(of(found[tap]), of(goal[tap])) for tap in evaluation.JUDGED_TAPS]
+    found, goal = (judge(each, judging.JUDGED_TAPS) for each in (image, wanted))
+    pairs = [(of(found[tap]), of(goal[tap])) for tap in judging.JUDGED_TAPS]
     return fmean(float((a - b).square().sum() / b.square().sum()) for a, b in pairs)
 
 
@@ -194,7 +195,7 @@ def test_each_way_to_match_is_judged_by_deviations_and_by_grams(
             left = loss64(judge, made, style, of) / loss64(judge, photo, style, of)
             assert found == pytest.approx(left, rel=1e-3)
         maps, goal = (
-            judge(each, [evaluation.CONTENT_TAP])[evaluation.CONTENT_TAP].double()
+            judge(each, [judging.CONTENT_TAP])[judging.CONTENT_TAP].double()
             for each in (made, photo)
         )
         lost = float((maps - goal).square().sum() / goal.square().sum())
@@ -270,7 +271,7 @@ def held_out(tmp_path: Path, model: AdaIN, monkeypatch: pytest.MonkeyPatch) -> l
     monkeypatch.setattr(
         cli.measure, "load_encoder", lambda name: {"vgg19": random_encoder("slim", seed=3)}[name]
     )
-    monkeypatch.setattr(evaluation, "SIZE", 32)
+    monkeypatch.setattr(judging, "SIZE", 32)
     folders = ["--photos", str(tmp_path / "photos"), "--styles", str(tmp_path / "styles")]
     return ["evaluate", "control", "--model", str(weights), *folders]
 

@@ -3,7 +3,7 @@
 Colours: the chroma distance says how far the colours of a picture are from those of its photo, and the
 style loss of the grey pictures says what keeping them cost. Both are given beside those of plain AdaIN.
 
-Covariances: what is left of the style loss, as in :mod:`nstlib.evaluation`, of the deviations that
+Covariances: what is left of the style loss, as in :mod:`nstlib.evaluation.judging`, of the deviations that
 AdaIN matches, and of the Gram matrices, which also know which channels go together.
 """
 
@@ -22,7 +22,7 @@ from nstlib import losses
 from nstlib.adain import AdaIN, Match
 from nstlib.color import luminance
 from nstlib.encoders import Encoder, check_taps
-from nstlib.evaluation import CONTENT_TAP, SEEN_TAPS, distance_to, targets_of
+from nstlib.evaluation.judging import CONTENT_TAP, SEEN_TAPS, distance_to, targets_of
 from nstlib.stylist import KeepColor, Stylist
 
 COLORS: tuple[KeepColor | None, ...] = (None, *get_args(KeepColor))

@@ -14,9 +14,7 @@ from torch.nn import functional as F
 
 from nstlib import config, images, kernels
 from nstlib.encoders import Encoder, load_encoder, random_encoder
-from nstlib.painting import KnownClip, clip
-from nstlib.painting.clips import Kind
-from nstlib.video_evaluation import (
+from nstlib.evaluation.video import (
     SteadyResult,
     StrengthMeter,
     end_point_error,
@@ -24,6 +22,8 @@ from nstlib.video_evaluation import (
     steadiness_table,
     warping_error,
 )
+from nstlib.painting import KnownClip, clip
+from nstlib.painting.clips import Kind
 
 
 @functools.cache
