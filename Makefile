@@ -10,6 +10,9 @@ TORCH ?= auto
 # spinning threads hold up the ones they wait for, and a step takes many times as long.
 export OMP_WAIT_POLICY ?= passive
 
+# What a module compiles to is kept: else each of a hundred processes would compile PyTorch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two runs share the cores; each with threads for all of them would have threads wait for threads.
 SHARED = OMP_NUM_THREADS=1
 

@@ -222,7 +222,7 @@ def measure_whole(
     Args:
         jobs: from :func:`plan`; each is taken when its turn comes.
         repeats, is_full, tell: as in :func:`measure`.
-        machine: what it is measured on; without, what :func:`nstlib.benchmarks.records.machine` says.
+        machine: what it is measured on; without, what :func:`~nstlib.benchmarks.records.machine` says.
 
     Raises:
         ValueError: fewer than two repeats.
