@@ -198,8 +198,8 @@ def parameter_sheet(name: str, size: int = 128) -> Picture:
     """Show what each parameter of a painter does: its lowest value, its own, its highest.
 
     Example:
-        >>> parameter_sheet("vortex", size=32).alt
-        'vortex: stars 0, 9 and 24; swirl 0, 1 and 3; strokes 0.5, 1 and 2; broken 0, 1 and 3'
+        >>> parameter_sheet("weaving", size=32).alt
+        'weaving: threads 0.6, 1 and 1.5; wobble 0, 1 and 3; abrash 0, 1 and 3; depth 0, 1 and 2'
     """
     pictures, titles, said = [], [], []
     usual = paint(name, size)
