@@ -46,7 +46,7 @@ exit codes:
 """
 
 # What says in a sentence why a run failed. Of any other error it is told what kind it is, too.
-_EXPECTED = (*(NstError, DivergenceError, MemoryError, OSError, ImportError, FloatingPointError),)
+_EXPECTED = (NstError, DivergenceError, MemoryError, OSError, ImportError, FloatingPointError)
 _TOLD = (TilesWarning, VideoWarning)
 _PACKAGE = Path(nstlib.__file__).parent
 
